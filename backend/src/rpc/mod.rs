@@ -1,0 +1,49 @@
+//! Calls between agents, and from every surface to the servers.
+//!
+//! [`Router::call`] is the deepest seam of the agent: HTTP, DNS and anti-entropy only ever speak to it. In a
+//! server it reaches [`Handler`] in process; in a client it forwards to a server. Never knows what a call means.
+
+mod operation;
+mod router;
+
+pub use operation::{
+    AgentCall, AgentReply, CatalogServiceNodes, CheckHistory, Checks, Datacenters, Deregister, HealthServiceNodes, KvGet, KvKeys, KvList,
+    KvWrite, Leader, ListChecks, ListNodes, ListServices, NodeChecks, NodeServices, Nodes, Operation, OperationReply, Overview, Payload,
+    Peers, Register, ServiceChecks, Services, TypedOperation, UiNodes, UiServices,
+};
+pub use router::{Answer, Changes, Handler, Request, Router};
+
+/// Why a call failed. The texts are Consul's, since clients match on them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+pub enum Error {
+    /// Nobody leads, even after waiting.
+    #[error("No cluster leader")]
+    NoLeader,
+    /// A client that knows no server.
+    #[error("No known Consul servers")]
+    NoServers,
+    /// A datacenter nobody has heard of.
+    #[error("No path to datacenter")]
+    NoPathToDatacenter,
+    /// The authorizer said no.
+    #[error("Permission denied")]
+    PermissionDenied,
+    /// The caller's request is wrong in itself: status 400.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The server refused it: status 500 with this text.
+    #[error("{0}")]
+    Refused(String),
+    /// What was asked for does not exist: status 404 with this text.
+    #[error("{0}")]
+    NotFound(String),
+    /// The agent that had to act cannot be reached: status 502.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The request's deadline passed.
+    #[error("rpc error making call: i/o deadline reached")]
+    Timeout,
+    /// The agent stops.
+    #[error("agent is shutting down")]
+    Stopping,
+}

@@ -1,0 +1,137 @@
+//! Every call there is: its parameters, its reply, and the two enums that carry them between agents.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use shared::{agent, catalog, check, health, kv, node, page, service, ui};
+
+/// Ties a call's parameters to its reply's type.
+pub trait TypedOperation: Into<Operation> {
+    /// What the call answers.
+    type Reply;
+    /// Takes the reply out of its envelope; `None` when the handler answered something else.
+    fn unwrap(reply: OperationReply) -> Option<Self::Reply>;
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident $fields:tt -> $reply:ty;)*) => {
+        $($(#[$doc])* #[derive(Clone, Debug, Serialize, Deserialize)] pub struct $name $fields)*
+
+        /// A call's parameters, as carried between agents.
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        pub enum Operation { $($(#[$doc])* $name($name),)* }
+
+        /// A call's reply, as carried between agents.
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        pub enum OperationReply { $($(#[$doc])* $name($reply),)* }
+
+        $(
+            impl From<$name> for Operation { fn from(value: $name) -> Self { Self::$name(value) } }
+            impl TypedOperation for $name {
+                type Reply = $reply;
+                fn unwrap(reply: OperationReply) -> Option<$reply> {
+                    match reply { OperationReply::$name(value) => Some(value), _ => None }
+                }
+            }
+        )*
+    };
+}
+
+operations! {
+    /// Address of the leader's RPC listener, `ip:port`; empty when nobody leads.
+    Leader {} -> String;
+    /// Addresses of all servers' RPC listeners.
+    Peers {} -> Vec<String>;
+
+    /// `PUT /v1/catalog/register`.
+    Register { #[doc = "What to register."] pub registration: catalog::Registration } -> ();
+    /// `PUT /v1/catalog/deregister`.
+    Deregister { #[doc = "What to remove."] pub deregistration: catalog::Deregistration } -> ();
+    /// `GET /v1/catalog/datacenters`.
+    Datacenters {} -> Vec<String>;
+    /// `GET /v1/catalog/nodes`.
+    Nodes {} -> Vec<node::Node>;
+    /// `GET /v1/catalog/services`.
+    Services {} -> catalog::Services;
+    /// `GET /v1/catalog/service/:name`: rows in the order of [`HealthServiceNodes`].
+    CatalogServiceNodes { #[doc = "Service name."] pub service: String, #[doc = "Tags it must all have."] pub tags: Vec<String> } -> Vec<catalog::CatalogService>;
+    /// `GET /v1/catalog/node/:name` and `node-services`; `None` when there is no such node.
+    NodeServices { #[doc = "Node name or UUID."] pub node: String } -> Option<catalog::NodeServices>;
+
+    /// `GET /v1/health/node/:name`.
+    NodeChecks { #[doc = "Node name."] pub node: String } -> Vec<check::Check>;
+    /// `GET /v1/health/checks/:service`.
+    ServiceChecks { #[doc = "Service name."] pub service: String } -> Vec<check::Check>;
+    /// `GET /v1/health/service/:name` and every DNS service answer. Shared, because an unchanged answer is kept.
+    HealthServiceNodes {
+        #[doc = "Service name."] pub service: String,
+        #[doc = "Tags it must all have."] pub tags: Vec<String>,
+        #[doc = "Only instances whose every check passes."] pub passing: bool
+    } -> Arc<Vec<health::ServiceNode>>;
+    /// `GET /v1/health/state/:state`.
+    Checks { #[doc = "A status word or `any`."] pub state: String } -> Vec<check::Check>;
+
+    /// `GET /v1/kv/:key`.
+    KvGet { #[doc = "The key."] pub key: String } -> Option<kv::Entry>;
+    /// `GET /v1/kv/:prefix?recurse`.
+    KvList { #[doc = "The prefix."] pub prefix: String } -> Vec<kv::Entry>;
+    /// `GET /v1/kv/:prefix?keys`.
+    KvKeys { #[doc = "The prefix."] pub prefix: String, #[doc = "Cut after the first of these past the prefix; empty does not cut."] pub separator: String } -> Vec<String>;
+    /// `PUT` and `DELETE /v1/kv/:key`: whether it was done.
+    KvWrite { #[doc = "The write."] pub write: kv::Write } -> bool;
+
+    /// `GET /v1/internal/ui/nodes` and `node/:name` (one or none).
+    UiNodes { #[doc = "Only this node; empty means all."] pub node: String } -> Vec<node::NodeDump>;
+    /// `GET /v1/internal/ui/services`.
+    UiServices {} -> Vec<ui::ServiceSummary>;
+
+    /// `GET /v1/muster/overview`.
+    Overview {} -> ui::Overview;
+    /// `GET /v1/muster/catalog/services`.
+    ListServices { #[doc = "Which rows."] pub page: page::PageQuery } -> page::Page<service::ServiceRow>;
+    /// `GET /v1/muster/catalog/nodes`.
+    ListNodes { #[doc = "Which rows."] pub page: page::PageQuery } -> page::Page<node::NodeRow>;
+    /// `GET /v1/muster/catalog/checks`.
+    ListChecks { #[doc = "Which rows; `of` is a service name."] pub page: page::PageQuery } -> page::Page<check::CheckRow>;
+    /// `GET /v1/muster/check/history/:node/:id`; with an empty check id all checks of the node, with `service` those of a service.
+    CheckHistory {
+        #[doc = "Node name; empty for all nodes of the service."] pub node: String,
+        #[doc = "Check id; empty for all."] pub check_id: String,
+        #[doc = "Service name; empty for all."] pub service: String
+    } -> Vec<check::History>;
+
+    /// A call carried to one node's agent.
+    AgentCall { #[doc = "Node name."] pub node: String, #[doc = "What that agent should do."] pub payload: Payload } -> AgentReply;
+}
+
+/// What another node's agent is asked to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Payload {
+    /// Run a check now.
+    RunCheck { check_id: String },
+    /// Tell a check's definition, last and next run.
+    CheckStatus { check_id: String },
+    /// Register a service.
+    RegisterService { registration: Box<agent::ServiceRegistration>, replace_existing_checks: bool },
+    /// Deregister a service.
+    DeregisterService { service_id: String },
+    /// Service maintenance on or off.
+    ServiceMaintenance { service_id: String, enable: bool, reason: String },
+    /// Node maintenance on or off.
+    NodeMaintenance { enable: bool, reason: String },
+    /// The agent's own services.
+    Services,
+}
+
+/// What that agent answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum AgentReply {
+    /// Done.
+    Done,
+    /// The outcome of a run.
+    Run(Box<check::Run>),
+    /// A check's status.
+    CheckStatus(Box<check::CheckStatus>),
+    /// Services by id.
+    Services(BTreeMap<String, agent::AgentService>),
+}

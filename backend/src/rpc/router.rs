@@ -1,0 +1,82 @@
+//! The handle every surface calls through.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::{
+    changes::Change,
+    query::{QueryMeta, QueryOptions},
+};
+use tokio::sync::mpsc;
+
+use super::{Error, Operation, OperationReply, TypedOperation};
+
+/// A call with everything that travels with it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Target datacenter; empty means the agent's own.
+    pub datacenter: String,
+    /// The caller's token; empty is anonymous.
+    pub token: String,
+    /// How to read.
+    pub options: QueryOptions,
+}
+
+/// A reply and what it says about itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// Index, leader, staleness.
+    pub meta: QueryMeta,
+    /// The reply.
+    pub value: T,
+}
+
+/// A batch of the change stream: `None` means "reset, read everything again".
+pub type Changes = mpsc::Receiver<(u64, Option<Vec<Change>>)>;
+
+/// What answers calls: the server role, filled in by `server`; later also the client's forwarder.
+#[async_trait::async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one call within its deadline. Dropping the future cancels it.
+    async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error>;
+
+    /// Streams changes after `since` (0: from now on). The first batch is sent at once and may be empty: it tells the index
+    /// the stream starts at. Ends when the receiver is dropped.
+    async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error>;
+}
+
+/// Clone-cheap handle to whoever answers calls.
+#[derive(Clone)]
+pub struct Router(Arc<dyn Handler>);
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+impl Router {
+    /// Calls reach this handler.
+    #[must_use]
+    pub fn new(handler: Arc<dyn Handler>) -> Self {
+        Self(handler)
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// Whatever the handler answers; [`Error::Refused`] when it answers another call's reply.
+    pub async fn call<O: TypedOperation>(&self, request: Request, operation: O) -> Result<Answer<O::Reply>, Error> {
+        let Answer { meta, value } = self.0.handle(request, operation.into()).await?;
+        let value = O::unwrap(value).ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))?;
+        Ok(Answer { meta, value })
+    }
+
+    /// Opens the change stream.
+    ///
+    /// # Errors
+    /// Whatever the handler answers.
+    pub async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
+        self.0.changes(request, since).await
+    }
+}

@@ -1,0 +1,38 @@
+//! The seams to the outside world: clock, randomness, tasks and sockets.
+//!
+//! The only place that names `tokio::spawn`, `tokio::net`, `SystemTime` and an entropy source, so that
+//! everything above can run under a paused clock, from a seed, over in-memory transports.
+
+pub mod clock;
+pub mod net;
+pub mod rng;
+pub mod tasks;
+
+pub use clock::Clock;
+pub use rng::Rng;
+pub use tasks::{Shutdown, Tasks};
+
+/// Everything a component needs from the outside world. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Wall and monotonic time.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// Named background tasks and the signal that ends them.
+    pub tasks: Tasks,
+}
+
+impl Runtime {
+    /// The real world.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { clock: Clock::system(), rng: Rng::from_entropy(), tasks: Tasks::new() }
+    }
+
+    /// A world that replays from a seed; wall time starts at `wall_ms` and follows tokio's clock.
+    #[must_use]
+    pub fn seeded(seed: u64, wall_ms: u64) -> Self {
+        Self { clock: Clock::starting_at(wall_ms), rng: Rng::from_seed(seed), tasks: Tasks::new() }
+    }
+}

@@ -1,0 +1,231 @@
+//! Agent bodies: what `/v1/agent/*` reads and answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    check::CheckDefinition,
+    go,
+    health::{Health, Status},
+    service::{Connect, Proxy, ServiceAddress, Weights},
+};
+
+/// Body of `PUT /v1/agent/service/register`, and `service` in a configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceRegistration {
+    /// Kind.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub kind: String,
+    /// Id; defaults to the name.
+    #[serde(rename = "ID", skip_serializing_if = "go::is_default")]
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Tags.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub tags: Vec<String>,
+    /// Port.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub port: i64,
+    /// Address; empty means the node's.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub address: String,
+    /// Addresses by purpose.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub tagged_addresses: BTreeMap<String, ServiceAddress>,
+    /// Metadata.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub meta: BTreeMap<String, String>,
+    /// SRV weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+    /// Token used when the agent syncs the service.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub token: String,
+    /// Tags may be changed in the catalog.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub enable_tag_override: bool,
+    /// A check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckDefinition>,
+    /// More checks.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub checks: Vec<CheckDefinition>,
+    /// Proxy definition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Mesh fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+}
+
+/// A service the agent holds: values of `GET /v1/agent/services`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AgentService {
+    /// Kind.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Name.
+    #[serde(rename = "Service")]
+    pub name: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Port.
+    pub port: i64,
+    /// Address.
+    pub address: String,
+    /// Addresses by purpose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tagged_addresses: BTreeMap<String, ServiceAddress>,
+    /// SRV weights.
+    pub weights: Weights,
+    /// Tags may be changed in the catalog.
+    pub enable_tag_override: bool,
+    /// Hash of the definition, only for a single service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub content_hash: String,
+    /// Proxy definition, only for proxies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Mesh fields, when set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+    /// Datacenter.
+    pub datacenter: String,
+}
+
+/// A check the agent holds: values of `GET /v1/agent/checks`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AgentCheck {
+    /// Node name.
+    pub node: String,
+    /// Id.
+    #[serde(rename = "CheckID")]
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Status.
+    pub status: Status,
+    /// Notes.
+    pub notes: String,
+    /// Output of the last run.
+    pub output: String,
+    /// Its instance, empty for a node check.
+    #[serde(rename = "ServiceID")]
+    pub service_id: String,
+    /// Name of that service.
+    pub service_name: String,
+    /// Tags of that service.
+    pub service_tags: Vec<String>,
+    /// `http`, `tcp`, ...
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Always empty here; the definition is at `/v1/muster/check/status`.
+    pub definition: BTreeMap<String, String>,
+    /// Always 0 here.
+    pub create_index: u64,
+    /// Always 0 here.
+    pub modify_index: u64,
+}
+
+/// Answer of `GET /v1/agent/health/service/id/:id`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceHealth {
+    /// `passing`, `warning`, `critical` or `maintenance`.
+    pub aggregated_status: String,
+    /// The service.
+    pub service: Option<AgentService>,
+    /// Its checks and the node's.
+    pub checks: Option<Vec<AgentCheck>>,
+}
+
+impl ServiceHealth {
+    /// The word for a health: no checks count as passing.
+    #[must_use]
+    pub fn word(health: Health) -> &'static str {
+        match health {
+            Health::None => "passing",
+            other => other.as_str(),
+        }
+    }
+}
+
+/// A member of the gossip pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Member {
+    /// Name.
+    pub name: String,
+    /// IP address.
+    pub addr: String,
+    /// Gossip port.
+    pub port: u16,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// 0 none, 1 alive, 2 leaving, 3 left, 4 failed.
+    pub status: u8,
+    /// Lowest gossip protocol understood.
+    pub protocol_min: u8,
+    /// Highest gossip protocol understood.
+    pub protocol_max: u8,
+    /// Gossip protocol in use.
+    pub protocol_cur: u8,
+    /// Lowest delegate protocol understood.
+    pub delegate_min: u8,
+    /// Highest delegate protocol understood.
+    pub delegate_max: u8,
+    /// Delegate protocol in use.
+    pub delegate_cur: u8,
+}
+
+/// A network coordinate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Coordinate {
+    /// Place in 8 dimensions, seconds.
+    pub vec: Vec<f64>,
+    /// Confidence, lower is better.
+    pub error: f64,
+    /// Adjustment, seconds.
+    pub adjustment: f64,
+    /// Height above the plane, seconds.
+    pub height: f64,
+}
+
+/// Answer of `GET /v1/agent/self`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Info {
+    /// The configuration clients read.
+    pub config: serde_json::Value,
+    /// The whole effective configuration, secrets hidden.
+    pub debug_config: serde_json::Value,
+    /// This agent's coordinate.
+    pub coord: Option<Coordinate>,
+    /// This agent as a member.
+    pub member: Member,
+    /// Statistics by section.
+    pub stats: BTreeMap<String, BTreeMap<String, String>>,
+    /// Node metadata.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// Body of `PUT /v1/agent/check/update/:id`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckUpdate {
+    /// `passing`, `warning` or `critical`.
+    pub status: String,
+    /// Output.
+    pub output: String,
+}

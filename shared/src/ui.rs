@@ -1,0 +1,95 @@
+//! `/v1/internal/ui/*`: what Consul's own UI reads, kept for tools that use it, and the overview's counts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{go, health::Counts};
+
+/// A row of `GET /v1/internal/ui/services`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceSummary {
+    /// Kind.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Service name.
+    pub name: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Union of the tags.
+    #[serde(with = "crate::go::null_list")]
+    pub tags: Vec<String>,
+    /// Node names.
+    pub nodes: Vec<String>,
+    /// Instances.
+    pub instance_count: u32,
+    /// Checks that pass, node checks included.
+    pub checks_passing: u32,
+    /// Checks that warn.
+    pub checks_warning: u32,
+    /// Checks that are critical.
+    pub checks_critical: u32,
+    /// Values of meta `external-source`.
+    #[serde(with = "crate::go::null_list")]
+    pub external_sources: Vec<String>,
+    /// Gateway details: always empty here.
+    pub gateway_config: BTreeMap<String, String>,
+    /// Has a mesh proxy.
+    #[serde(skip_serializing_if = "go::is_default")]
+    pub connected_with_proxy: bool,
+}
+
+/// `GET /v1/muster/overview`: the first screen's numbers, one read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Overview {
+    /// Services by state.
+    pub services: Counts,
+    /// Instances by state.
+    pub instances: Counts,
+    /// Nodes by state.
+    pub nodes: Counts,
+    /// Checks by state.
+    pub checks: Counts,
+    /// Keys.
+    pub keys: u64,
+    /// Check transitions recorded in the last hour.
+    pub changes_last_hour: u32,
+    /// Every service as one mark, grouped; groups by name, services worst first.
+    pub groups: Vec<Group>,
+    /// Latest check transitions, newest first, at most 20.
+    pub recent: Vec<Recent>,
+    /// The server's clock, milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// One group of services on the overview.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Group {
+    /// Name; empty for services without one.
+    pub name: String,
+    /// The services' states in name order, one character each: `p` passing, `w` warning, `c` critical,
+    /// `m` maintenance, `n` no checks.
+    pub marks: String,
+    /// Names of the services that are not passing, with their place in `marks`.
+    pub named: Vec<(u32, String)>,
+}
+
+/// A recent transition of some check.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Recent {
+    /// Node name.
+    pub node: String,
+    /// Check id.
+    #[serde(rename = "CheckID")]
+    pub check_id: String,
+    /// Check name.
+    pub check_name: String,
+    /// Service name, empty for a node check.
+    pub service_name: String,
+    /// What happened.
+    pub transition: crate::check::Transition,
+}
