@@ -44,7 +44,11 @@ operations! {
     Peers {} -> Vec<String>;
 
     /// `PUT /v1/catalog/register`.
-    Register { #[doc = "What to register."] pub registration: catalog::Registration } -> ();
+    Register {
+        #[doc = "What to register."] pub registration: catalog::Registration,
+        #[doc = "Transitions since the agent's last sync, by check id, oldest first; empty lets the store record what changed."]
+        #[serde(default)] pub transitions: Vec<(String, check::Transition)>
+    } -> ();
     /// `PUT /v1/catalog/deregister`.
     Deregister { #[doc = "What to remove."] pub deregistration: catalog::Deregistration } -> ();
     /// `GET /v1/catalog/datacenters`.

@@ -4,7 +4,7 @@
 pub mod snapshot;
 
 use serde::{Deserialize, Serialize};
-use shared::{catalog, kv};
+use shared::{catalog, check, kv};
 
 /// A change to the state, as it stands in the Raft log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ pub enum Command {
     Register {
         /// What.
         registration: Box<catalog::Registration>,
+        /// Transitions the agent saw since its last sync, by check id, oldest first. For a changed check without one, apply
+        /// makes one from `at_ms`.
+        #[serde(default)]
+        transitions: Vec<(String, check::Transition)>,
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
