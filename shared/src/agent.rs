@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::CheckDefinition,
+    endpoint::{self, endpoint, json, segment},
     go,
     health::{Health, Status},
     service::{Connect, Proxy, ServiceAddress, Weights},
@@ -228,4 +229,179 @@ pub struct CheckUpdate {
     pub status: String,
     /// Output.
     pub output: String,
+}
+
+/// `GET /v1/agent/self`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSelf;
+
+endpoint!(GetSelf: "GET" -> Info, this => "agent/self");
+
+/// `GET /v1/agent/members`; `None` for the WAN pool on a client.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetMembers {
+    /// The WAN pool.
+    pub wan: bool,
+}
+
+endpoint!(GetMembers: "GET" -> Option<Vec<Member>>, this => "agent/members", query if this.wan { vec![("wan", String::new())] } else { Vec::new() });
+
+/// `GET /v1/agent/services`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetServices {
+    /// Node whose agent does it; empty means the agent that is asked.
+    pub node: String,
+    /// Filter expression; empty keeps all. Only on the agent that is asked.
+    pub filter: String,
+}
+
+endpoint!(GetServices: "GET" -> BTreeMap<String, AgentService>, this => at(&this.node, "services"), query endpoint::optional("filter", &this.filter));
+
+/// `GET /v1/agent/service/:id`; status 404 when there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetService {
+    /// Instance id.
+    pub id: String,
+}
+
+endpoint!(GetService: "GET" -> AgentService, this => format!("agent/service/{}", segment(&this.id)));
+
+/// `GET /v1/agent/checks`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetChecks {
+    /// Filter expression; empty keeps all.
+    pub filter: String,
+}
+
+endpoint!(GetChecks: "GET" -> BTreeMap<String, AgentCheck>, this => "agent/checks", query endpoint::optional("filter", &this.filter));
+
+/// `PUT /v1/agent/service/register`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterService {
+    /// Node whose agent does it; empty means the agent that is asked.
+    pub node: String,
+    /// What to register.
+    pub registration: ServiceRegistration,
+    /// Remove the checks of the service that are not in the registration.
+    pub replace_existing_checks: bool,
+}
+
+endpoint!(RegisterService: "PUT" -> (), this => at(&this.node, "service/register"),
+    query if this.replace_existing_checks { vec![("replace-existing-checks", "true".to_owned())] } else { Vec::new() },
+    body json(&this.registration));
+
+/// `PUT /v1/agent/service/deregister/:id`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterService {
+    /// Node whose agent does it; empty means the agent that is asked.
+    pub node: String,
+    /// Instance id.
+    pub id: String,
+}
+
+endpoint!(DeregisterService: "PUT" -> (), this => at(&this.node, &format!("service/deregister/{}", segment(&this.id))));
+
+/// `PUT /v1/agent/service/maintenance/:id`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetServiceMaintenance {
+    /// Node whose agent does it; empty means the agent that is asked.
+    pub node: String,
+    /// Instance id.
+    pub id: String,
+    /// On or off.
+    pub enable: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+endpoint!(SetServiceMaintenance: "PUT" -> (), this => at(&this.node, &format!("service/maintenance/{}", segment(&this.id))),
+    query maintenance(this.enable, &this.reason));
+
+/// `PUT /v1/agent/maintenance`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetNodeMaintenance {
+    /// Node whose agent does it; empty means the agent that is asked.
+    pub node: String,
+    /// On or off.
+    pub enable: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+endpoint!(SetNodeMaintenance: "PUT" -> (), this => at(&this.node, "maintenance"), query maintenance(this.enable, &this.reason));
+
+/// `PUT /v1/agent/check/register`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterCheck {
+    /// What to register.
+    pub definition: CheckDefinition,
+}
+
+endpoint!(RegisterCheck: "PUT" -> (), this => "agent/check/register", body json(&this.definition));
+
+/// `PUT /v1/agent/check/deregister/:id`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterCheck {
+    /// Check id.
+    pub id: String,
+}
+
+endpoint!(DeregisterCheck: "PUT" -> (), this => format!("agent/check/deregister/{}", segment(&this.id)));
+
+/// `PUT /v1/agent/check/update/:id`: reports on a TTL check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateCheck {
+    /// Check id.
+    pub id: String,
+    /// The report.
+    pub update: CheckUpdate,
+}
+
+endpoint!(UpdateCheck: "PUT" -> (), this => format!("agent/check/update/{}", segment(&this.id)), body json(&this.update));
+
+/// `PUT /v1/agent/join/:address`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Join {
+    /// Address, with or without port.
+    pub address: String,
+    /// Into the WAN pool.
+    pub wan: bool,
+}
+
+endpoint!(Join: "PUT" -> (), this => format!("agent/join/{}", segment(&this.address)),
+    query if this.wan { vec![("wan", "1".to_owned())] } else { Vec::new() });
+
+/// `PUT /v1/agent/leave`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leave;
+
+endpoint!(Leave: "PUT" -> (), this => "agent/leave");
+
+/// `PUT /v1/agent/force-leave/:node`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForceLeave {
+    /// Node name.
+    pub node: String,
+    /// Also forget it.
+    pub prune: bool,
+}
+
+endpoint!(ForceLeave: "PUT" -> (), this => format!("agent/force-leave/{}", segment(&this.node)),
+    query if this.prune { vec![("prune", String::new())] } else { Vec::new() });
+
+/// `PUT /v1/agent/reload`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reload;
+
+endpoint!(Reload: "PUT" -> (), this => "agent/reload");
+
+/// A call to the agent that is asked, or through it to another node's.
+fn at(node: &str, call: &str) -> String {
+    if node.is_empty() { format!("agent/{call}") } else { format!("muster/agent/{}/{call}", segment(node)) }
+}
+
+fn maintenance(enable: bool, reason: &str) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![("enable", enable.to_string())];
+    pairs.extend(endpoint::optional("reason", reason));
+    pairs
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::Check,
+    endpoint::{Read, endpoint, json, segment},
     node::Node,
     service::{Connect, Proxy, Service, ServiceAddress, Weights},
 };
@@ -126,3 +127,81 @@ pub struct NodeServiceList {
 
 /// Answer of `GET /v1/catalog/services`: tags by service name.
 pub type Services = BTreeMap<String, Vec<String>>;
+
+/// `GET /v1/catalog/nodes`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNodes {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNodes: "GET" -> Vec<Node>, this => "catalog/nodes", query this.read.pairs());
+
+/// `GET /v1/catalog/services`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetServices {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetServices: "GET" -> Services, this => "catalog/services", query this.read.pairs());
+
+/// `GET /v1/catalog/datacenters`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetDatacenters;
+
+endpoint!(GetDatacenters: "GET" -> Vec<String>, this => "catalog/datacenters");
+
+/// `GET /v1/catalog/service/:name`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetService {
+    /// Service name.
+    pub service: String,
+    /// Tags it must all have.
+    pub tags: Vec<String>,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetService: "GET" -> Vec<CatalogService>, this => format!("catalog/service/{}", segment(&this.service)),
+    query this.tags.iter().map(|tag| ("tag", tag.clone())).chain(this.read.pairs()).collect());
+
+/// `GET /v1/catalog/node/:name`; `None` when there is no such node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNode {
+    /// Node name or UUID.
+    pub node: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNode: "GET" -> Option<NodeServices>, this => format!("catalog/node/{}", segment(&this.node)), query this.read.pairs());
+
+/// `GET /v1/catalog/node-services/:name`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNodeServices {
+    /// Node name or UUID.
+    pub node: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNodeServices: "GET" -> NodeServiceList, this => format!("catalog/node-services/{}", segment(&this.node)), query this.read.pairs());
+
+/// `PUT /v1/catalog/register`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Register {
+    /// What to register.
+    pub registration: Registration,
+}
+
+endpoint!(Register: "PUT" -> bool, this => "catalog/register", body json(&this.registration));
+
+/// `PUT /v1/catalog/deregister`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Deregister {
+    /// What to remove.
+    pub deregistration: Deregistration,
+}
+
+endpoint!(Deregister: "PUT" -> bool, this => "catalog/deregister", body json(&this.deregistration));

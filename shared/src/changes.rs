@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint;
+
 /// What kind of thing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +20,24 @@ pub enum Topic {
     Session,
     /// Who leads, or which servers there are.
     Raft,
+}
+
+impl Topic {
+    /// All topics.
+    pub const ALL: [Self; 6] = [Self::Node, Self::Service, Self::Check, Self::Kv, Self::Session, Self::Raft];
+
+    /// The word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Service => "service",
+            Self::Check => "check",
+            Self::Kv => "kv",
+            Self::Session => "session",
+            Self::Raft => "raft",
+        }
+    }
 }
 
 /// Whether the thing is still there.
@@ -66,4 +86,32 @@ pub mod event {
 pub struct Position {
     /// The store's index.
     pub index: u64,
+}
+
+/// `GET /v1/muster/changes`: an endless stream of server-sent events, so no [`crate::endpoint::Endpoint`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watch {
+    /// Only these; empty means all.
+    pub topics: Vec<Topic>,
+    /// Only this name; empty means all.
+    pub name: String,
+    /// Continue after this index; 0 starts now.
+    pub index: u64,
+    /// Datacenter; empty means the agent's own.
+    pub dc: String,
+}
+
+impl Watch {
+    /// Path and query from `/v1/`, encoded.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut pairs: Vec<_> = self.topics.iter().map(|topic| ("topic", topic.as_str().to_owned())).collect();
+        pairs.extend(endpoint::optional("name", &self.name));
+        if self.index > 0 {
+            pairs.push(("index", self.index.to_string()));
+        }
+        pairs.extend(endpoint::dc(&self.dc));
+        let query = endpoint::encode_query(&pairs);
+        if query.is_empty() { "muster/changes".to_owned() } else { format!("muster/changes?{query}") }
+    }
 }

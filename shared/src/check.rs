@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{go, health::Status};
+use crate::{
+    endpoint::{self, Read, endpoint, segment},
+    go,
+    health::Status,
+    page::{Page, PageQuery},
+};
 
 /// The check every member of the gossip pool has.
 pub const SERF_HEALTH: &str = "serfHealth";
@@ -308,3 +313,60 @@ pub struct CheckRow {
     /// Transitions recorded in the last hour.
     pub changes_last_hour: u32,
 }
+
+/// `GET /v1/muster/check/history/:node[/:id]` or `?service=`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetHistory {
+    /// Node name; empty for all nodes of the service.
+    pub node: String,
+    /// Check id; empty for all.
+    pub id: String,
+    /// Service name; empty for all.
+    pub service: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetHistory: "GET" -> Vec<History>, this => match (this.node.as_str(), this.id.as_str()) {
+    ("", _) => "muster/check/history".to_owned(),
+    (node, "") => format!("muster/check/history/{}", segment(node)),
+    (node, id) => format!("muster/check/history/{}/{}", segment(node), segment(id)),
+}, query endpoint::optional("service", &this.service).into_iter().chain(this.read.pairs()).collect());
+
+/// `GET /v1/muster/check/status/:node/:id`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetStatus {
+    /// Node name.
+    pub node: String,
+    /// Check id.
+    pub id: String,
+}
+
+endpoint!(GetStatus: "GET" -> CheckStatus, this => format!("muster/check/status/{}/{}", segment(&this.node), segment(&this.id)));
+
+/// `PUT /v1/muster/check/run/:node/:id`, or without a node `PUT /v1/agent/check/run/:id`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunNow {
+    /// Node that owns it; empty means the agent that is asked.
+    pub node: String,
+    /// Check id.
+    pub id: String,
+}
+
+endpoint!(RunNow: "PUT" -> Run, this => if this.node.is_empty() {
+    format!("agent/check/run/{}", segment(&this.id))
+} else {
+    format!("muster/check/run/{}/{}", segment(&this.node), segment(&this.id))
+});
+
+/// `GET /v1/muster/catalog/checks`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListChecks {
+    /// Which rows; `of` is a service name.
+    pub page: PageQuery,
+    /// Datacenter; empty means the agent's own.
+    pub dc: String,
+}
+
+endpoint!(ListChecks: "GET" -> Page<CheckRow>, this => "muster/catalog/checks",
+    query this.page.pairs().into_iter().chain(endpoint::dc(&this.dc)).collect());

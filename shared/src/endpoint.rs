@@ -2,6 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::query::QueryOptions;
+
 /// An HTTP call and its reply's type.
 pub trait Endpoint {
     /// What a 2xx answer's JSON decodes to.
@@ -18,7 +20,92 @@ pub trait Endpoint {
     fn body(&self) -> Option<Vec<u8>> {
         None
     }
+    /// Path and query from `/v1/`, encoded.
+    fn url(&self) -> String {
+        let query = encode_query(&self.query());
+        if query.is_empty() { self.path() } else { format!("{}?{query}", self.path()) }
+    }
+    /// The reply of a 2xx answer; an empty body counts as `null`.
+    ///
+    /// # Errors
+    /// The body is not what this call answers.
+    fn decode(body: &[u8]) -> serde_json::Result<Self::Reply> {
+        serde_json::from_slice(if body.is_empty() { b"null" } else { body })
+    }
 }
+
+/// Where and how to read: what most `GET` calls accept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Read {
+    /// Datacenter; empty means the agent's own.
+    pub dc: String,
+    /// Blocking, consistency, filter, ...
+    pub options: QueryOptions,
+}
+
+impl Read {
+    /// As query parameters.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = dc(&self.dc);
+        pairs.extend(self.options.pairs());
+        pairs
+    }
+
+    /// The same read, returning once the result's index exceeds `index`.
+    #[must_use]
+    pub fn after(mut self, index: u64) -> Self {
+        self.options.index = index;
+        self
+    }
+}
+
+/// The `dc` parameter; none for the agent's own datacenter.
+#[must_use]
+pub fn dc(dc: &str) -> Vec<(&'static str, String)> {
+    optional("dc", dc)
+}
+
+/// A parameter that is left out when empty.
+#[must_use]
+pub fn optional(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+    if value.is_empty() { Vec::new() } else { vec![(name, value.to_owned())] }
+}
+
+/// One path segment, percent-encoded.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    encode_path(text, false)
+}
+
+/// A value as a JSON body.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Option<Vec<u8>> {
+    Some(serde_json::to_vec(value).expect("wire structs have string keys only"))
+}
+
+/// Describes a call: `endpoint!(Type: "METHOD" -> Reply, this => path, query pairs, body bytes)`.
+macro_rules! endpoint {
+    ($name:ident: $method:literal -> $reply:ty, $this:ident => $path:expr $(, query $query:expr)? $(, body $body:expr)?) => {
+        impl $crate::endpoint::Endpoint for $name {
+            type Reply = $reply;
+            const METHOD: &'static str = $method;
+            fn path(&self) -> String {
+                let $this = self;
+                let _ = $this;
+                $path.into()
+            }
+            $(fn query(&self) -> Vec<(&'static str, String)> {
+                let $this = self;
+                $query
+            })?
+            $(fn body(&self) -> Option<Vec<u8>> {
+                let $this = self;
+                $body
+            })?
+        }
+    };
+}
+pub(crate) use endpoint;
 
 /// Percent-encodes one path segment. `/` is kept when `keep_slash`, as in key/value paths.
 #[must_use]
@@ -40,4 +127,60 @@ pub fn encode_path(text: &str, keep_slash: bool) -> String {
 #[must_use]
 pub fn encode_query(pairs: &[(&'static str, String)]) -> String {
     pairs.iter().map(|(key, value)| format!("{key}={}", encode_path(value, true).replace('+', "%2B"))).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{agent, catalog, changes, check, go, health, kv, page, query::Consistency, service};
+
+    #[test]
+    fn every_url_is_encoded_and_leaves_defaults_out() {
+        let check = |url: String, expected: &str| assert_eq!(url, expected);
+        check(catalog::GetNodes::default().url(), "catalog/nodes");
+        check(kv::Get { key: "a b/c%d?".to_owned(), ..Default::default() }.url(), "kv/a%20b/c%25d%3F");
+        check(kv::Delete { key: "a/".to_owned(), recurse: true, ..Default::default() }.url(), "kv/a/?recurse=");
+        check(kv::Put { key: "k".to_owned(), cas: Some(0), ..Default::default() }.url(), "kv/k?cas=0");
+        check(agent::DeregisterService { id: "a/b".to_owned(), ..Default::default() }.url(), "agent/service/deregister/a%2Fb");
+        check(agent::DeregisterService { node: "n1".to_owned(), id: "x".to_owned() }.url(), "muster/agent/n1/service/deregister/x");
+        check(check::RunNow { node: String::new(), id: "service:web".to_owned() }.url(), "agent/check/run/service:web");
+        check(check::RunNow { node: "n".to_owned(), id: "c".to_owned() }.url(), "muster/check/run/n/c");
+        check(
+            health::GetService {
+                service: "web".to_owned(),
+                tags: vec!["a".to_owned(), "b c".to_owned()],
+                passing: true,
+                read: Read {
+                    dc: "dc2".to_owned(),
+                    options: QueryOptions {
+                        index: 7,
+                        wait: Some(go::Duration::from_secs(90)),
+                        consistency: Consistency::Stale,
+                        filter: "Node == \"x\"".to_owned(),
+                        ..Default::default()
+                    },
+                },
+            }
+            .url(),
+            "health/service/web?tag=a&tag=b%20c&passing=&dc=dc2&index=7&wait=1m30s&stale=&filter=Node%20%3D%3D%20%22x%22",
+        );
+        check(
+            service::ListServices {
+                page: page::PageQuery { offset: 100, status: vec![health::Health::Critical], ..Default::default() },
+                dc: String::new(),
+            }
+            .url(),
+            "muster/catalog/services?offset=100&status=critical",
+        );
+        check(
+            changes::Watch { topics: vec![changes::Topic::Kv], name: "a b".to_owned(), index: 3, ..Default::default() }.url(),
+            "muster/changes?topic=kv&name=a%20b&index=3",
+        );
+    }
+
+    #[test]
+    fn an_empty_body_is_the_reply_of_calls_that_answer_nothing() {
+        assert!(agent::Leave::decode(b"").is_ok());
+        assert!(kv::Put::decode(b"").is_err());
+    }
 }

@@ -7,7 +7,12 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{check::Check, node::Node, service::Service};
+use crate::{
+    check::Check,
+    endpoint::{Read, endpoint, segment},
+    node::Node,
+    service::Service,
+};
 
 /// A check's status word. Anything but the three known words is carried as given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -217,3 +222,58 @@ impl ServiceNode {
         Health::of_checks(&self.checks)
     }
 }
+
+/// `GET /v1/health/service/:name`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetService {
+    /// Service name.
+    pub service: String,
+    /// Tags it must all have.
+    pub tags: Vec<String>,
+    /// Only instances whose every check passes.
+    pub passing: bool,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetService: "GET" -> Vec<ServiceNode>, this => format!("health/service/{}", segment(&this.service)), query {
+    let mut pairs: Vec<_> = this.tags.iter().map(|tag| ("tag", tag.clone())).collect();
+    if this.passing {
+        pairs.push(("passing", String::new()));
+    }
+    pairs.extend(this.read.pairs());
+    pairs
+});
+
+/// `GET /v1/health/node/:name`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNode {
+    /// Node name.
+    pub node: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNode: "GET" -> Vec<Check>, this => format!("health/node/{}", segment(&this.node)), query this.read.pairs());
+
+/// `GET /v1/health/checks/:service`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetChecks {
+    /// Service name.
+    pub service: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetChecks: "GET" -> Vec<Check>, this => format!("health/checks/{}", segment(&this.service)), query this.read.pairs());
+
+/// `GET /v1/health/state/:state`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetState {
+    /// A status word or `any`.
+    pub state: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetState: "GET" -> Vec<Check>, this => format!("health/state/{}", segment(&this.state)), query this.read.pairs());

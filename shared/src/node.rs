@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{check::Check, health::Health, service::Service};
+use crate::{
+    check::Check,
+    endpoint::{self, endpoint},
+    health::Health,
+    page::{Page, PageQuery},
+    service::Service,
+};
 
 /// A node as the catalog stores and lists it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,3 +85,15 @@ pub struct NodeDump {
     /// The node's checks and those of its services.
     pub checks: Vec<Check>,
 }
+
+/// `GET /v1/muster/catalog/nodes`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListNodes {
+    /// Which rows; `of` is a service name.
+    pub page: PageQuery,
+    /// Datacenter; empty means the agent's own.
+    pub dc: String,
+}
+
+endpoint!(ListNodes: "GET" -> Page<NodeRow>, this => "muster/catalog/nodes",
+    query this.page.pairs().into_iter().chain(endpoint::dc(&this.dc)).collect());

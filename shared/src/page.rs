@@ -28,6 +28,28 @@ pub struct PageQuery {
     pub of: String,
 }
 
+impl PageQuery {
+    /// As query parameters; defaults are left out.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        for (name, number) in [("offset", self.offset), ("limit", self.limit)] {
+            if number > 0 {
+                pairs.push((name, number.to_string()));
+            }
+        }
+        if !self.status.is_empty() {
+            pairs.push(("status", self.status.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(",")));
+        }
+        for (name, text) in [("sort", &self.sort), ("search", &self.search), ("of", &self.of)] {
+            if !text.is_empty() {
+                pairs.push((name, text.clone()));
+            }
+        }
+        pairs
+    }
+}
+
 /// One page of rows with counts over everything that matches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -51,6 +51,35 @@ pub struct QueryOptions {
     pub node_meta: Vec<(String, String)>,
 }
 
+impl QueryOptions {
+    /// As query parameters; defaults are left out.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        if self.index > 0 {
+            pairs.push(("index", self.index.to_string()));
+        }
+        if let Some(wait) = self.wait {
+            pairs.push(("wait", wait.to_string()));
+        }
+        match self.consistency {
+            Consistency::Default => {}
+            Consistency::Stale => pairs.push(("stale", String::new())),
+            Consistency::Consistent => pairs.push(("consistent", String::new())),
+        }
+        if let Some(age) = self.max_stale {
+            pairs.push(("max_stale", age.to_string()));
+        }
+        for (name, value) in [("near", &self.near), ("filter", &self.filter)] {
+            if !value.is_empty() {
+                pairs.push((name, value.clone()));
+            }
+        }
+        pairs.extend(self.node_meta.iter().map(|(key, value)| ("node-meta", format!("{key}:{value}"))));
+        pairs
+    }
+}
+
 /// What a read says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

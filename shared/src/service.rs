@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    endpoint::{self, endpoint},
     go,
     health::{Counts, Health},
+    page::{Page, PageQuery},
 };
 
 /// An address and port for one purpose.
@@ -159,3 +161,15 @@ pub struct ServiceRow {
     /// The last hour's states, oldest first; the first point may lie before the hour.
     pub trace: Vec<TracePoint>,
 }
+
+/// `GET /v1/muster/catalog/services`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListServices {
+    /// Which rows; `of` is a group.
+    pub page: PageQuery,
+    /// Datacenter; empty means the agent's own.
+    pub dc: String,
+}
+
+endpoint!(ListServices: "GET" -> Page<ServiceRow>, this => "muster/catalog/services",
+    query this.page.pairs().into_iter().chain(endpoint::dc(&this.dc)).collect());

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{go, health::Counts};
+use crate::{
+    endpoint::{Read, endpoint, segment},
+    go,
+    health::Counts,
+    node::NodeDump,
+};
 
 /// A row of `GET /v1/internal/ui/services`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,3 +98,78 @@ pub struct Recent {
     /// What happened.
     pub transition: crate::check::Transition,
 }
+
+/// One row of [`CatalogOverview`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Tally {
+    /// What is counted; empty for checks and nodes.
+    pub name: String,
+    /// All of them.
+    pub total: u32,
+    /// Passing.
+    pub passing: u32,
+    /// Warning.
+    pub warning: u32,
+    /// Critical.
+    pub critical: u32,
+}
+
+/// `GET /v1/internal/ui/catalog-overview`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CatalogOverview {
+    /// Nodes by state.
+    pub nodes: Vec<Tally>,
+    /// Service instances by state, one row a service.
+    pub services: Vec<Tally>,
+    /// Checks by state, one row a check name.
+    pub checks: Vec<Tally>,
+}
+
+/// `GET /v1/muster/overview`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetOverview {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetOverview: "GET" -> Overview, this => "muster/overview", query this.read.pairs());
+
+/// `GET /v1/internal/ui/services`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetServices {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetServices: "GET" -> Vec<ServiceSummary>, this => "internal/ui/services", query this.read.pairs());
+
+/// `GET /v1/internal/ui/nodes`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNodes {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNodes: "GET" -> Vec<NodeDump>, this => "internal/ui/nodes", query this.read.pairs());
+
+/// `GET /v1/internal/ui/node/:name`; status 404 when there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetNode {
+    /// Node name.
+    pub node: String,
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetNode: "GET" -> NodeDump, this => format!("internal/ui/node/{}", segment(&this.node)), query this.read.pairs());
+
+/// `GET /v1/internal/ui/catalog-overview`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetCatalogOverview {
+    /// Where and how.
+    pub read: Read,
+}
+
+endpoint!(GetCatalogOverview: "GET" -> CatalogOverview, this => "internal/ui/catalog-overview", query this.read.pairs());
