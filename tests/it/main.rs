@@ -1,0 +1,18 @@
+//! Tests against real agent processes: `cargo xtask test` builds the binary and sets `MUSTER_BIN`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests live outside the seams"
+)]
+
+mod agent;
+mod changes;
+mod checks;
+mod cli;
+mod dns;
+mod durability;
+mod scenarios;
+mod tidy;
