@@ -206,6 +206,14 @@ impl Node {
     pub fn end_by(&mut self, signal: &str) -> Option<i32> {
         let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
+        self.end()
+    }
+
+    /// Waits for the process to end by itself; answers the exit code.
+    ///
+    /// # Panics
+    /// It does not end within the usual deadline.
+    pub fn end(&mut self) -> Option<i32> {
         wait::wait_until("the agent to end", || self.child.try_wait().ok().flatten()).code()
     }
 
