@@ -1,0 +1,77 @@
+// Starts agents for the journeys: the real binary on its own loopback address, killed at the end.
+import { spawn } from "node:child_process";
+import net from "node:net";
+
+const free = (host, port) =>
+  new Promise((resolve) => {
+    const probe = net.createServer().once("error", () => resolve(false)).once("listening", () => probe.close(() => resolve(true)));
+    probe.listen(port, host);
+  });
+
+async function address() {
+  for (let at = process.pid; ; at += 1) {
+    const host = `127.${100 + (at % 100)}.${(at >> 4) % 250}.${1 + (at % 250)}`;
+    if (await free(host, 8500)) return host;
+  }
+}
+
+// Asks until the answer is truthy; fails with `what` after the deadline.
+export async function until(what, ask, seconds = 20) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`waited ${seconds} s in vain for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+// Answers { host, url, put, get, stop, log }.
+export async function start(args = []) {
+  const host = await address();
+  const child = spawn(process.env.MUSTER_BIN, ["agent", "-dev", "-node=n1", `-bind=${host}`, `-client=${host}`, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  let log = "";
+  child.stdout.on("data", (text) => (log += text));
+  child.stderr.on("data", (text) => (log += text));
+  const url = `http://${host}:8500`;
+  const call = async (method, path, body) => {
+    const answer = await fetch(url + path, { method, body: body === undefined || typeof body === "string" ? body : JSON.stringify(body) });
+    const text = await answer.text();
+    if (!answer.ok && answer.status !== 404) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return answer.ok && text ? JSON.parse(text) : null;
+  };
+  await until("the agent", async () => {
+    if (child.exitCode !== null) throw new Error(`the agent ended:\n${log}`);
+    return fetch(`${url}/v1/health/node/n1`).then((answer) => answer.text()).then((text) => text.includes("serfHealth"), () => false);
+  });
+  return { host, url, log: () => log, put: (path, body) => call("PUT", path, body), get: (path) => call("GET", path), del: (path) => call("DELETE", path), stop: () => child.kill("SIGKILL") };
+}
+
+// A listener that answers with the status it is told: `target.status = 503`.
+export async function target(host = "127.0.0.1") {
+  const { createServer } = await import("node:http");
+  const state = { status: 200, body: "fine" };
+  const server = createServer((_, answer) => answer.writeHead(state.status).end(state.body));
+  await new Promise((resolve) => server.listen(0, host, resolve));
+  state.url = `http://${host}:${server.address().port}/`;
+  state.port = server.address().port;
+  state.stop = () => server.close();
+  return state;
+}
+
+// A reverse proxy that serves the agent under a sub-path and says so.
+export async function proxy(url, prefix) {
+  const http = await import("node:http");
+  const server = http.createServer((request, answer) => {
+    if (!request.url.startsWith(`${prefix}/`)) return answer.writeHead(404).end("outside the sub-path");
+    const upstream = http.request(url + request.url.slice(prefix.length), { method: request.method, headers: { ...request.headers, "x-forwarded-prefix": prefix } }, (from) => {
+      answer.writeHead(from.statusCode, from.headers);
+      from.pipe(answer);
+    });
+    upstream.on("error", () => answer.destroy());
+    answer.on("close", () => upstream.destroy());
+    request.pipe(upstream);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${server.address().port}${prefix}`, stop: () => server.close() };
+}

@@ -1,0 +1,67 @@
+// Runs every journey in headless Chromium and ends with a line `N passed, N failed`.
+// Words on the command line choose journeys by name. Pictures of the screens land in target/screens.
+import { chromium } from "playwright-core";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import * as agent from "./agent.mjs";
+import { journeys } from "./journeys.mjs";
+
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const screens = path.resolve(import.meta.dirname, "../../target/screens");
+fs.mkdirSync(screens, { recursive: true });
+const axe = fs.readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+const words = process.argv.slice(2);
+const chosen = journeys.filter(({ name }) => words.every((word) => name.includes(word)));
+
+const profile = fs.mkdtempSync(path.join(os.tmpdir(), "journeys-"));
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: flags, env: { ...process.env, HOME: profile } });
+
+// What a journey gets: an agent of its own, pages that fail on console errors and requests to elsewhere.
+async function run({ name, args, steps }) {
+  const muster = await agent.start(args);
+  const faults = [];
+  const contexts = [];
+  const open = async (target = "/ui/", options = {}) => {
+    const { origin = muster.url, ...rest } = options;
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, bypassCSP: true, ...rest });
+    contexts.push(context);
+    const page = await context.newPage();
+    page.setDefaultTimeout(10_000);
+    page.on("console", (message) => message.type() === "error" && !page.expectsFailure && faults.push(`console: ${message.text()}`));
+    page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
+    page.on("request", (request) => !request.url().startsWith(new URL(origin).origin) && !request.url().startsWith("data:") && faults.push(`request leaves the origin: ${request.url()}`));
+    await page.goto(origin + target);
+    return page;
+  };
+  // WCAG 2.2 A and AA, on the page as it stands.
+  const accessible = async (page, what) => {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+    for (const { id, help, nodes } of violations) faults.push(`axe, ${what}: ${id}: ${help}: ${nodes.map((node) => node.target.join(" ")).slice(0, 3).join(" | ")}`);
+  };
+  const picture = (page, file) => page.screenshot({ path: path.join(screens, `${file}.png`) });
+  try {
+    await steps({ muster, open, accessible, picture, until: agent.until, target: agent.target, proxy: agent.proxy, browser });
+  } catch (error) {
+    faults.push(error.stack ?? String(error));
+    await Promise.all(contexts.flatMap((context) => context.pages()).map((page, at) => picture(page, `FAILED-${name.replaceAll(/\W+/g, "-")}-${at}`).catch(() => {})));
+  } finally {
+    await Promise.all(contexts.map((context) => context.close()));
+    muster.stop();
+  }
+  return [...new Set(faults)];
+}
+
+let failed = 0;
+for (const journey of chosen) {
+  const started = Date.now();
+  const faults = await run(journey);
+  console.log(`${faults.length ? "FAILED" : "ok"} ${journey.name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  for (const fault of faults) console.log(`    ${fault.replaceAll("\n", "\n    ")}`);
+  failed += faults.length ? 1 : 0;
+}
+await browser.close();
+fs.rmSync(profile, { recursive: true, force: true });
+console.log(`${chosen.length - failed} passed, ${failed} failed`);
+process.exit(failed || !chosen.length ? 1 : 0);
