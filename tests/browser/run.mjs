@@ -24,7 +24,7 @@ async function run({ name, args, steps }) {
   const contexts = [];
   const open = async (target = "/ui/", options = {}) => {
     const { origin = muster.url, ...rest } = options;
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, bypassCSP: true, ...rest });
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...rest });
     contexts.push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(10_000);
