@@ -1,7 +1,18 @@
 //! Consensus: openraft glue. No openraft type leaves this module.
 
+mod codec;
+mod log;
+mod machine;
+mod network;
+mod service;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod types;
+
 use std::{path::PathBuf, sync::Arc};
 
+pub use network::{Lane, Transport, TransportError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -89,48 +100,77 @@ pub struct Status {
 }
 
 /// Clone-cheap handle to this server's Raft node.
-#[derive(Clone, Debug)]
-pub struct Handle(());
+#[derive(Clone)]
+pub struct Handle {
+    node: Arc<service::Node>,
+    seen: service::Seen,
+}
 
-/// Opens the log, loads the newest snapshot and starts the node.
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("raft::Handle")
+    }
+}
+
+/// Opens the log, loads the newest snapshot and starts the node, which has nobody to talk to.
 ///
 /// # Errors
 /// A log or snapshot that cannot be read, naming file and offset.
-pub async fn start(_options: Options, _store: Arc<Store>, _runtime: Runtime) -> Result<Handle, Error> {
-    Ok(Handle(()))
+pub async fn start(options: Options, store: Arc<Store>, runtime: Runtime) -> Result<Handle, Error> {
+    start_with(options, store, runtime, Arc::new(network::Alone)).await
+}
+
+/// As [`start`], with a transport to other servers.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_with(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Handle, Error> {
+    let node = Arc::new(service::start(options, store, runtime, transport).await?);
+    Ok(Handle { seen: node.seen(), node })
 }
 
 impl Handle {
-    /// Replicates a command and answers its index and reply once it is applied here.
+    /// Replicates a command and answers its index and reply once it is applied here. The caller sets the deadline; a proposal
+    /// dropped half-way may still be applied.
     ///
     /// # Errors
     /// Nobody or somebody else leads, or the disk failed.
-    pub async fn propose(&self, _command: Command) -> Result<(u64, Reply), Error> {
-        Err(Error::NoLeader)
+    pub async fn propose(&self, command: Command) -> Result<(u64, Reply), Error> {
+        self.node.propose(command).await
     }
 
     /// Confirms leadership (by lease, or with `quorum` by asking the others) and waits until everything committed so far is applied.
     ///
     /// # Errors
     /// As for [`Handle::propose`].
-    pub async fn confirm_leadership(&self, _quorum: bool) -> Result<(), Error> {
-        Err(Error::NoLeader)
+    pub async fn confirm_leadership(&self, quorum: bool) -> Result<(), Error> {
+        self.node.confirm_leadership(quorum).await
     }
 
     /// Where this server stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::default()
+        self.node.status()
     }
 
-    /// Resolves whenever the leader or the configuration changes.
-    pub async fn changed(&mut self) {}
+    /// Resolves whenever the leader or the configuration changes, counted from this handle's making or the last call.
+    pub async fn changed(&mut self) {
+        self.seen = self.node.changed_from(&self.seen).await;
+    }
 
-    /// Waits until somebody leads, at most so long; answers whether somebody does.
-    pub async fn wait_for_leader(&self, _longest: std::time::Duration) -> bool {
-        false
+    /// Waits until somebody leads, at most so long; answers whether somebody does. When this server leads, everything
+    /// acknowledged before is applied then.
+    pub async fn wait_for_leader(&self, longest: std::time::Duration) -> bool {
+        self.node.wait_for_leader(longest).await
+    }
+
+    /// Answers a message that another server's [`Transport`] brought here.
+    pub async fn receive(&self, message: &[u8]) -> Vec<u8> {
+        self.node.receive(message).await
     }
 
     /// Stops the node; the log is closed once this returns.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.node.shutdown().await;
+    }
 }

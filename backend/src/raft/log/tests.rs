@@ -1,0 +1,1 @@
+//! openraft's own suite, on every log store.

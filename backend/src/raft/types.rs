@@ -1,0 +1,41 @@
+//! openraft's type parameters, bound to ours. Never leaves `raft`.
+//!
+//! Leader ids are the standard ones: at most one leader a term, as the API shows it.
+
+use openraft::type_config::alias;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Image;
+use crate::store::{Command, Reply};
+
+/// A server's id in the Raft configuration: its UUID.
+pub(super) type NodeId = uuid::Uuid;
+
+/// What the Raft configuration holds about a server, besides its id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Server {
+    /// Name.
+    pub(super) name: String,
+    /// RPC address, `ip:port`.
+    pub(super) address: String,
+}
+
+openraft::declare_raft_types!(
+    /// The type parameters.
+    pub(super) Types:
+        D = Command,
+        R = Reply,
+        NodeId = NodeId,
+        Node = Server,
+        Term = u64,
+        LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+);
+
+pub(super) type Entry = alias::EntryOf<Types>;
+pub(super) type LogId = alias::LogIdOf<Types>;
+pub(super) type Vote = alias::VoteOf<Types>;
+pub(super) type Membership = alias::StoredMembershipOf<Types>;
+pub(super) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
+pub(super) type Snapshot = alias::SnapshotOf<Types, Image>;
+pub(super) type Raft = openraft::Raft<Types, super::machine::Machine>;
