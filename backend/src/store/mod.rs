@@ -1,10 +1,36 @@
 //! The state machine: tables, commands, and one published snapshot per batch. Deterministic: no clock, no randomness,
 //! no I/O; everything that varies comes inside the command.
 
+mod catalog;
+mod changes;
+mod check;
+mod history;
+mod kv;
+mod node;
+mod service;
 pub mod snapshot;
+mod summary;
+mod tables;
+mod touched;
+pub mod watch;
+mod write;
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use shared::{catalog, check, kv};
+use shared::{catalog as wire, check::Transition, kv::Write as KvWrite};
+
+pub use catalog::validate;
+pub use changes::{Changes, Reset};
+pub use history::{AGE_MS_MAX, Log, Record};
+pub use summary::{Summary, TRACE_MS};
+pub use tables::{Indexes, Instance, NodeRecord, State};
+use touched::Touched;
+use write::Write;
 
 /// A change to the state, as it stands in the Raft log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,25 +38,32 @@ pub enum Command {
     /// Register a node, service, checks.
     Register {
         /// What.
-        registration: Box<catalog::Registration>,
+        registration: Box<wire::Registration>,
         /// Transitions the agent saw since its last sync, by check id, oldest first. For a changed check without one, apply
         /// makes one from `at_ms`.
         #[serde(default)]
-        transitions: Vec<(String, check::Transition)>,
+        transitions: Vec<(String, Transition)>,
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
     /// Deregister a node, service or check.
     Deregister {
         /// What.
-        deregistration: catalog::Deregistration,
+        deregistration: wire::Deregistration,
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
     /// Write keys.
     Kv {
         /// What.
-        write: kv::Write,
+        write: KvWrite,
+        /// The proposer's clock, milliseconds since 1970.
+        at_ms: u64,
+    },
+    /// Forget removed keys and recorded transitions that are too old. Wakes nobody.
+    Reap {
+        /// Removals of keys before this time go, milliseconds since 1970.
+        tombstones_before_ms: u64,
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
@@ -42,6 +75,7 @@ impl std::fmt::Display for Command {
             Self::Register { .. } => "register",
             Self::Deregister { .. } => "deregister",
             Self::Kv { .. } => "kv",
+            Self::Reap { .. } => "reap",
         })
     }
 }
@@ -64,36 +98,102 @@ impl std::fmt::Display for Reply {
     }
 }
 
-/// Every table. Cloning is cheap: the tables are persistent maps.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Index of the last command applied.
-    pub index: u64,
+/// Applies one command: a table of one-line calls.
+fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply) {
+    let before = matches!(command, Command::Register { .. }).then(|| state.clone());
+    let mut write = Write::new(state, index, command.at_ms());
+    let reply = match command {
+        Command::Register { registration, transitions, .. } => catalog::register(&mut write, registration, transitions),
+        Command::Deregister { deregistration, .. } => catalog::deregister(&mut write, deregistration),
+        Command::Kv { write: kv, .. } => kv::apply(&mut write, kv),
+        Command::Reap { tombstones_before_ms, .. } => reap(&mut write, *tombstones_before_ms),
+    };
+    match (&reply, before) {
+        // Only a registration can be refused half way.
+        (Reply::Refused(_), Some(before)) => (State { index, ..before }, Touched::default(), reply),
+        _ => {
+            let (state, touched) = write.finish();
+            (State { index, ..state }, touched, reply)
+        }
+    }
+}
+
+fn reap(write: &mut Write, tombstones_before_ms: u64) -> Reply {
+    check::prune_history(write);
+    kv::reap_tombstones(write, tombstones_before_ms)
+}
+
+impl Command {
+    /// The proposer's clock, milliseconds since 1970.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        match self {
+            Self::Register { at_ms, .. } | Self::Deregister { at_ms, .. } | Self::Kv { at_ms, .. } | Self::Reap { at_ms, .. } => *at_ms,
+        }
+    }
 }
 
 /// The published state with its single writer's side, its watches and its change ring.
 #[derive(Debug, Default)]
-pub struct Store(());
+pub struct Store {
+    state: ArcSwap<State>,
+    watches: watch::Registry,
+    changes: Changes,
+    writer: Mutex<()>,
+}
 
 impl Store {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self(())
+        Self::default()
     }
 
     /// The newest published state.
     #[must_use]
-    pub fn state(&self) -> std::sync::Arc<State> {
-        std::sync::Arc::default()
+    pub fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Who waits for what.
+    #[must_use]
+    pub fn watches(&self) -> &watch::Registry {
+        &self.watches
+    }
+
+    /// What changed lately.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Applies a batch in order, publishes the state once, fires the watches, then answers one reply a command. Only the Raft
     /// state machine calls it, from one task.
     pub fn commit(&self, batch: &[(u64, Command)]) -> Vec<Reply> {
-        batch.iter().map(|_| Reply::Done(true)).collect()
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = State::clone(&self.state.load());
+        let mut touched = Touched::default();
+        let mut replies = Vec::with_capacity(batch.len());
+        for (index, command) in batch {
+            let index = index + state.index_base;
+            let (next, more, reply) = apply(state, index, command);
+            state = next;
+            touched.merge(more);
+            replies.push(reply);
+        }
+        let index = state.index;
+        self.state.store(Arc::new(state));
+        touched.fire(&self.watches);
+        self.changes.push(index, touched.changes());
+        replies
     }
 
     /// Replaces everything by a restored state and wakes every watch.
-    pub fn install(&self, _state: State) {}
+    pub fn install(&self, state: State) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = state.index;
+        self.state.store(Arc::new(state));
+        self.watches.fire_all();
+        self.changes.reset(index);
+    }
 }
