@@ -1,1 +1,42 @@
-fn main() {}
+//! Muster's own tasks. `cargo xtask ui` builds the dashboard, `cargo xtask dev` rebuilds it on every save.
+//!
+//! Never needed to use the product: `cargo build` calls `ui` by itself, from the backend's build script.
+#![allow(clippy::print_stderr)]
+
+use std::{path::PathBuf, process::ExitCode};
+
+mod dev;
+#[cfg(feature = "ui")]
+mod ui;
+
+const USAGE: &str = "usage: cargo xtask <task>
+  ui [--release] [--table FILE]   build the dashboard into target/ui-dist; FILE gets its table of assets in Rust
+  dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    let done = match arguments.first().map(String::as_str) {
+        #[cfg(feature = "ui")]
+        Some("ui") => ui::run(&root(), rest),
+        #[cfg(not(feature = "ui"))]
+        Some("ui") => dev::build_ui(&root(), rest),
+        Some("dev") => dev::run(&root(), rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}
