@@ -1,0 +1,38 @@
+//! The pages. One folder each: `mod.rs` draws, `view.rs` decides what is drawn, as pure functions.
+
+use leptos::prelude::*;
+
+use crate::{
+    components::Empty,
+    router::{self, Page, use_dc},
+};
+
+pub(crate) mod kv;
+pub(crate) mod node;
+pub(crate) mod nodes;
+pub(crate) mod overview;
+pub(crate) mod service;
+pub(crate) mod services;
+
+/// Says what this page is, in the browser's title.
+pub(crate) fn title(name: impl Fn() -> String + 'static) {
+    let dc = use_dc();
+    Effect::new(move |_| {
+        let dc = dc.get();
+        document().set_title(&if dc.is_empty() { "Muster".to_owned() } else { format!("{}, {dc}, Muster", name()) });
+    });
+}
+
+/// An address where nothing is.
+#[component]
+pub(crate) fn Unknown() -> impl IntoView {
+    title(|| "Not found".to_owned());
+    view! {
+        <div class="page">
+            <Empty title="There is no page here" text="The address may be from another version, or of a part that this one does not have.">
+                <a class="btn pri" href=router::link(Page::Overview)>"Go to the overview"</a>
+            </Empty>
+        </div>
+    }
+    .into_any()
+}
