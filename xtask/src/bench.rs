@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use crate::{
     conform::peer,
-    step::{Steps, cargo, program, root},
+    root,
+    step::{Steps, cargo, program},
 };
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

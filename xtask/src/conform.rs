@@ -4,7 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::step::{Steps, cargo, program, root};
+use crate::{
+    root,
+    step::{Steps, cargo, program},
+};
 
 /// Puts the real Consul in `target/peer` and answers its path.
 pub(crate) fn peer() -> Result<String> {

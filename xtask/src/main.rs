@@ -1,17 +1,25 @@
-//! Muster's own tasks. `cargo xtask ui` builds the dashboard, `cargo xtask dev` rebuilds it on every save.
+//! Muster's own tasks: the dashboard's build, every test, the comparison with the real Consul, measurements.
 //!
 //! Never needed to use the product: `cargo build` calls `ui` by itself, from the backend's build script.
 #![allow(clippy::print_stderr)]
 
 use std::{path::PathBuf, process::ExitCode};
 
+mod bench;
+mod conform;
 mod dev;
+mod step;
+mod test;
+mod tools;
 #[cfg(feature = "ui")]
 mod ui;
 
 const USAGE: &str = "usage: cargo xtask <task>
   ui [--release] [--table FILE]   build the dashboard into target/ui-dist; FILE gets its table of assets in Rust
-  dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save";
+  dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save
+  test [--skip-browser] [-- WORD] run every test there is, or those of tests/it whose names hold the words
+  conform [WORD...]               run the scenarios on the real Consul and on Muster, and record its answers
+  bench                           measure Muster beside the real Consul";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +30,9 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "ui"))]
         Some("ui") => dev::build_ui(&root(), rest),
         Some("dev") => dev::run(&root(), rest),
+        Some("test") => test::run(rest),
+        Some("conform") => conform::run(rest),
+        Some("bench") => bench::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -1,8 +1,12 @@
 //! Named steps: says what runs, how long it took, and stops at the first failure.
 
+#![allow(clippy::disallowed_methods, reason = "a stop-watch outside the product")]
+
 use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::root;
 
 /// The steps taken so far with their times.
 #[derive(Debug, Default)]
@@ -44,9 +48,4 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(arguments);
     command
-}
-
-/// The repository's root.
-pub(crate) fn root() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_path_buf()
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::{
-    step::{Steps, cargo, program, root},
+    root,
+    step::{Steps, cargo, program},
     tools,
 };
 
@@ -41,7 +42,19 @@ fn all(steps: &mut Steps, browser: bool, words: &[String]) -> Result<()> {
     steps.run("release build with the dashboard", || program(&mut cargo(&["build", "--release", "--locked", "--package", "backend"])))?;
     steps.run("lints", lints)?;
     steps.run("unit tests", || {
-        program(&mut cargo(&["test", "--release", "--locked", "--quiet", "--lib", "--package", "shared", "--package", "backend", "--package", "frontend"]))
+        program(&mut cargo(&[
+            "test",
+            "--release",
+            "--locked",
+            "--quiet",
+            "--lib",
+            "--package",
+            "shared",
+            "--package",
+            "backend",
+            "--package",
+            "frontend",
+        ]))
     })?;
     let binary = root().join("target/release/muster");
     steps.run("tests against real agents", || {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::step::{program, root};
+use crate::{root, step::program};
 
 fn quiet(name: &str, arguments: &[&str]) -> bool {
     Command::new(name).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
