@@ -211,11 +211,7 @@ fn kind(definition: &CheckDefinition) -> Kind {
     if definition.ttl.0 > 0 {
         Kind::Ttl { ttl: definition.ttl.as_std() }
     } else if !definition.args.is_empty() && given(&definition.docker_container_id) {
-        Kind::Docker {
-            container: definition.docker_container_id.clone(),
-            shell: definition.shell.clone(),
-            args: definition.args.clone(),
-        }
+        Kind::Docker { container: definition.docker_container_id.clone(), shell: definition.shell.clone(), args: definition.args.clone() }
     } else if !definition.args.is_empty() {
         Kind::Script { args: definition.args.clone() }
     } else if given(&definition.http) {

@@ -59,9 +59,10 @@ async fn ask(address: &str, service: &str, tls: Option<&Tls>, world: &World) -> 
         None => call("http", address, service, stream).await,
         Some(options) => {
             let host = dial::split(address).map_or(address, |(host, _)| host);
-            let secured = world.tls.connect(&world.tasks, options, host, &[b"h2"], stream).await.map_err(|why| {
-                unavailable(&format!("connection error: desc = \"transport: authentication handshake failed: {why}\""))
-            })?;
+            let secured =
+                world.tls.connect(&world.tasks, options, host, &[b"h2"], stream).await.map_err(|why| {
+                    unavailable(&format!("connection error: desc = \"transport: authentication handshake failed: {why}\""))
+                })?;
             call("https", address, service, secured).await
         }
     }

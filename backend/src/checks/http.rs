@@ -203,10 +203,9 @@ fn reason(error: &hyper::Error) -> String {
 fn headers(request: &Http, url: &Url, referer: Option<String>) -> Result<HeaderMap, String> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| format!("net/http: invalid header field value {text:?}"));
     let mut headers = HeaderMap::new();
-    let authority = url.port().map_or_else(
-        || url.host_str().unwrap_or_default().to_owned(),
-        |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
-    );
+    let authority = url
+        .port()
+        .map_or_else(|| url.host_str().unwrap_or_default().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap_or_default()));
     headers.insert(header::HOST, value(&authority)?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
