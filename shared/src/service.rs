@@ -21,13 +21,15 @@ pub struct ServiceAddress {
     pub port: i64,
 }
 
-/// DNS SRV weights.
+/// DNS SRV weights. Left out they are 1 and 1; in an object that is given, what is left out is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub struct Weights {
     /// Weight while all checks pass, 1 to 65535.
+    #[serde(default)]
     pub passing: i64,
     /// Weight while any check warns, 0 to 65535.
+    #[serde(default)]
     pub warning: i64,
 }
 

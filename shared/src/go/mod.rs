@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 mod decode;
+mod scan;
 
 pub use decode::{DecodeError, decode, decode_value};
 
