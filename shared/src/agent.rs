@@ -244,7 +244,7 @@ pub struct GetMembers {
     pub wan: bool,
 }
 
-endpoint!(GetMembers: "GET" -> Option<Vec<Member>>, this => "agent/members", query if this.wan { vec![("wan", String::new())] } else { Vec::new() });
+endpoint!(GetMembers: "GET" -> Option<Vec<Member>>, this => "agent/members", query if this.wan { vec![("wan", "1".to_owned())] } else { Vec::new() });
 
 /// `GET /v1/agent/services`.
 #[derive(Clone, Debug, Default, PartialEq)]
