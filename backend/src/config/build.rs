@@ -353,7 +353,12 @@ impl Builder<'_> {
     fn definitions<T: serde::de::DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
         let Some(Value::Array(items)) = self.values.get(key).cloned() else { return Vec::new() };
         let mut definitions = Vec::new();
-        for (at, item) in items.into_iter().enumerate() {
+        for (at, mut item) in items.into_iter().enumerate() {
+            // In a file, unlike in the API, a weight that is left out keeps its default.
+            if let Some(weights) = item.get_mut("weights").and_then(Value::as_object_mut) {
+                weights.entry("passing").or_insert_with(|| 1.into());
+                weights.entry("warning").or_insert_with(|| 1.into());
+            }
             match go::decode_value(item) {
                 Ok(definition) => definitions.push(definition),
                 Err(why) => self.problems.push(format!("{key}[{at}]: {why}")),
