@@ -46,6 +46,9 @@ mod status;
 pub mod ui;
 mod ui_internal;
 
+#[cfg(test)]
+mod tests;
+
 pub use listener::Listener;
 
 use crate::{
