@@ -5,6 +5,7 @@
 //! functions, tested natively.
 #![allow(unreachable_pub)] // the component macro makes its props public
 
+mod actions;
 mod api;
 mod app;
 mod components;

@@ -1,0 +1,138 @@
+//! Every service as one mark, in rows of its group. Quiet dots are passing; shapes are not.
+
+use leptos::prelude::*;
+use shared::ui::{Group, Overview};
+
+use crate::{
+    api::Query,
+    format::count,
+    router::{Page, link},
+};
+
+/// A mark's cell, in the drawing's units.
+const CELL: usize = 10;
+/// Marks a row at most; a group with fewer keeps their size.
+const COLUMNS: usize = 72;
+
+/// The drawing of a group: one path a kind, so that ten thousand services are five elements.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Drawing {
+    rows: usize,
+    quiet: String,
+    warning: String,
+    critical: String,
+    maintenance: String,
+    none: String,
+    label: String,
+}
+
+fn draw(group: &Group) -> Drawing {
+    let mut drawing = Drawing { rows: group.marks.len().div_ceil(COLUMNS), ..Drawing::default() };
+    let [mut critical, mut warning, mut maintenance] = [0_usize; 3];
+    for (at, mark) in group.marks.bytes().enumerate() {
+        let (x, y) = (at % COLUMNS * CELL, at / COLUMNS * CELL);
+        match mark {
+            b'c' => {
+                critical += 1;
+                drawing.critical.push_str(&format!("M{x} {y}h10v10h-10z"));
+            }
+            b'w' => {
+                warning += 1;
+                drawing.warning.push_str(&format!("M{} {y}l5 9.5h-10z", x + 5));
+            }
+            b'm' => {
+                maintenance += 1;
+                drawing.maintenance.push_str(&format!("M{}.5 {}.5h7v7h-7z", x + 1, y + 1));
+            }
+            b'n' => drawing.none.push_str(&format!("M{} {}h4v4h-4z", x + 3, y + 3)),
+            _ => drawing.quiet.push_str(&format!("M{} {}h4v4h-4z", x + 3, y + 3)),
+        }
+    }
+    let name = if group.name.is_empty() { "ungrouped" } else { &group.name };
+    drawing.label =
+        format!("{name}: {} services, {critical} critical, {warning} with warnings, {maintenance} in maintenance", group.marks.len());
+    drawing
+}
+
+/// The panel.
+#[component]
+pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
+    let groups = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(|data| data.groups.clone()).unwrap_or_default()));
+    let of = move |pick: fn(&shared::health::Counts) -> u32| numbers.data.with(|data| data.as_ref().map_or(0, |data| pick(&data.services)));
+    view! {
+        <Show when=move || !groups.with(Vec::is_empty)>
+            <section class="panel" aria-labelledby="h-map">
+                <header>
+                    <h2 id="h-map">"Every service"</h2>
+                    <span class="dim hide-m">"one mark each, by group"</span>
+                    <div class="r legend hide-m">
+                        <span class="crit"><svg width="10" height="10" class="key" aria-hidden="true"><path class="x" d="M0 0h10v10h-10z"></path></svg>"critical "{move || count(of(|counts| counts.critical))}</span>
+                        <span class="warn"><svg width="10" height="10" class="key" aria-hidden="true"><path class="w" d="M5 .5l5 9H0z"></path></svg>"warning "{move || count(of(|counts| counts.warning))}</span>
+                        <span class="maint"><svg width="10" height="10" class="key" aria-hidden="true"><path class="m" d="M1.5 1.5h7v7h-7z"></path></svg>"maintenance "{move || count(of(|counts| counts.maintenance))}</span>
+                        <span><svg width="10" height="10" class="key" aria-hidden="true"><path class="d" d="M3 3h4v4h-4z"></path></svg>"passing"</span>
+                    </div>
+                </header>
+                <div class="map">
+                    <For each=move || groups.get() key=|group| (group.name.clone(), group.marks.clone()) let:group>
+                        <Row group/>
+                    </For>
+                </div>
+            </section>
+        </Show>
+    }
+}
+
+#[component]
+fn Row(group: Group) -> impl IntoView {
+    let drawing = draw(&group);
+    let total = count(group.marks.len() as u64);
+    let name = if group.name.is_empty() { "(none)".to_owned() } else { group.name.clone() };
+    let href = format!("{}?group={}", link(Page::Services), shared::endpoint::segment(&group.name));
+    let named: Vec<_> = group.named.iter().map(|(at, name)| spot(*at as usize, name)).collect();
+    view! {
+        <div class="g">
+            {if group.name.is_empty() {
+                view! { <span class="nm">{name}</span> }.into_any()
+            } else {
+                view! { <a class="nm" href=href>{name}</a> }.into_any()
+            }}
+            <svg viewBox=format!("0 0 {} {}", COLUMNS * CELL, drawing.rows * CELL) role="img" aria-label=drawing.label>
+                <path class="d" d=drawing.quiet></path>
+                <path class="n" d=drawing.none></path>
+                <path class="w" d=drawing.warning></path>
+                <path class="x" d=drawing.critical></path>
+                <path class="m" d=drawing.maintenance></path>
+                {named}
+            </svg>
+            <span>{total}</span>
+        </div>
+    }
+}
+
+/// A press and a tooltip over one mark that is not passing. The list above has the same links for the keyboard.
+fn spot(at: usize, name: &str) -> impl IntoView + use<> {
+    let (x, y) = (at % COLUMNS * CELL, at / COLUMNS * CELL);
+    view! {
+        <a href=link(Page::service(name, "instances")) tabindex="-1" aria-hidden="true">
+            <rect class="spot" x=x.to_string() y=y.to_string() width="10" height="10"><title>{name.to_owned()}</title></rect>
+        </a>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_its_own_shape_in_its_own_place() {
+        let marks = format!("{}cwmn", "p".repeat(COLUMNS - 1));
+        let drawing = draw(&Group { name: "edge".to_owned(), marks, named: Vec::new() });
+        assert_eq!(drawing.rows, 2);
+        assert_eq!(drawing.quiet.matches('M').count(), COLUMNS - 1);
+        assert_eq!(drawing.critical, "M710 0h10v10h-10z");
+        assert_eq!(drawing.warning, "M5 10l5 9.5h-10z");
+        assert_eq!(drawing.maintenance, "M11.5 11.5h7v7h-7z");
+        assert_eq!(drawing.none, "M23 13h4v4h-4z");
+        assert_eq!(drawing.label, "edge: 75 services, 1 critical, 1 with warnings, 1 in maintenance");
+    }
+}
