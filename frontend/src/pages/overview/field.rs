@@ -6,13 +6,18 @@ use shared::ui::{Group, Overview};
 use crate::{
     api::Query,
     format::count,
-    router::{Page, link},
+    router::{Page, link, use_router},
 };
 
 /// A mark's cell, in the drawing's units.
 const CELL: usize = 10;
-/// Marks a row at most; a group with fewer keeps their size.
-const COLUMNS: usize = 72;
+/// Marks a row at most, for few services and for many; all groups have the same, so that marks are of one size.
+const COLUMNS: [usize; 2] = [40, 72];
+
+fn columns(groups: &[Group]) -> usize {
+    let longest = groups.iter().map(|group| group.marks.len()).max().unwrap_or_default();
+    COLUMNS[usize::from(longest > COLUMNS[0])]
+}
 
 /// The drawing of a group: one path a kind, so that ten thousand services are five elements.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,11 +31,11 @@ struct Drawing {
     label: String,
 }
 
-fn draw(group: &Group) -> Drawing {
-    let mut drawing = Drawing { rows: group.marks.len().div_ceil(COLUMNS), ..Drawing::default() };
+fn draw(group: &Group, columns: usize) -> Drawing {
+    let mut drawing = Drawing { rows: group.marks.len().div_ceil(columns), ..Drawing::default() };
     let [mut critical, mut warning, mut maintenance] = [0_usize; 3];
     for (at, mark) in group.marks.bytes().enumerate() {
-        let (x, y) = (at % COLUMNS * CELL, at / COLUMNS * CELL);
+        let (x, y) = (at % columns * CELL, at / columns * CELL);
         match mark {
             b'c' => {
                 critical += 1;
@@ -58,6 +63,7 @@ fn draw(group: &Group) -> Drawing {
 #[component]
 pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
     let groups = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(|data| data.groups.clone()).unwrap_or_default()));
+    let wide = Memo::new(move |_| groups.with(|groups| columns(groups)));
     let of = move |pick: fn(&shared::health::Counts) -> u32| numbers.data.with(|data| data.as_ref().map_or(0, |data| pick(&data.services)));
     view! {
         <Show when=move || !groups.with(Vec::is_empty)>
@@ -73,8 +79,8 @@ pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
                     </div>
                 </header>
                 <div class="map">
-                    <For each=move || groups.get() key=|group| (group.name.clone(), group.marks.clone()) let:group>
-                        <Row group/>
+                    <For each=move || groups.get() key=move |group| (wide.get_untracked(), group.name.clone(), group.marks.clone()) let:group>
+                        <Row group columns=wide.get_untracked()/>
                     </For>
                 </div>
             </section>
@@ -83,12 +89,12 @@ pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
 }
 
 #[component]
-fn Row(group: Group) -> impl IntoView {
-    let drawing = draw(&group);
+fn Row(group: Group, columns: usize) -> impl IntoView {
+    let drawing = draw(&group, columns);
     let total = count(group.marks.len() as u64);
     let name = if group.name.is_empty() { "(none)".to_owned() } else { group.name.clone() };
     let href = format!("{}?group={}", link(Page::Services), shared::endpoint::segment(&group.name));
-    let named: Vec<_> = group.named.iter().map(|(at, name)| spot(*at as usize, name)).collect();
+    let named: Vec<_> = group.named.iter().map(|(at, name)| spot(*at as usize, columns, name)).collect();
     view! {
         <div class="g">
             {if group.name.is_empty() {
@@ -96,7 +102,7 @@ fn Row(group: Group) -> impl IntoView {
             } else {
                 view! { <a class="nm" href=href>{name}</a> }.into_any()
             }}
-            <svg viewBox=format!("0 0 {} {}", COLUMNS * CELL, drawing.rows * CELL) role="img" aria-label=drawing.label>
+            <svg viewBox=format!("0 0 {} {}", columns * CELL, drawing.rows * CELL) role="img" aria-label=drawing.label>
                 <path class="d" d=drawing.quiet></path>
                 <path class="n" d=drawing.none></path>
                 <path class="w" d=drawing.warning></path>
@@ -109,13 +115,13 @@ fn Row(group: Group) -> impl IntoView {
     }
 }
 
-/// A press and a tooltip over one mark that is not passing. The list above has the same links for the keyboard.
-fn spot(at: usize, name: &str) -> impl IntoView + use<> {
-    let (x, y) = (at % COLUMNS * CELL, at / COLUMNS * CELL);
+/// A press and a tooltip over one mark that is not passing, for the pointer; the list above has the links.
+fn spot(at: usize, columns: usize, name: &str) -> impl IntoView + use<> {
+    let (x, y) = (at % columns * CELL, at / columns * CELL);
+    let (router, service) = (use_router(), name.to_owned());
+    let go = move |_| router.go(Page::service(&service, "instances"));
     view! {
-        <a href=link(Page::service(name, "instances")) tabindex="-1" aria-hidden="true">
-            <rect class="spot" x=x.to_string() y=y.to_string() width="10" height="10"><title>{name.to_owned()}</title></rect>
-        </a>
+        <rect class="spot" x=x.to_string() y=y.to_string() width="10" height="10" on:click=go><title>{name.to_owned()}</title></rect>
     }
 }
 
@@ -124,11 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn few_services_are_drawn_larger() {
+        let group = |size: usize| Group { marks: "p".repeat(size), ..Group::default() };
+        assert_eq!((columns(&[]), columns(&[group(40)]), columns(&[group(2), group(41)])), (40, 40, 72));
+    }
+
+    #[test]
     fn each_state_has_its_own_shape_in_its_own_place() {
-        let marks = format!("{}cwmn", "p".repeat(COLUMNS - 1));
-        let drawing = draw(&Group { name: "edge".to_owned(), marks, named: Vec::new() });
+        let marks = format!("{}cwmn", "p".repeat(71));
+        let drawing = draw(&Group { name: "edge".to_owned(), marks, named: Vec::new() }, 72);
         assert_eq!(drawing.rows, 2);
-        assert_eq!(drawing.quiet.matches('M').count(), COLUMNS - 1);
+        assert_eq!(drawing.quiet.matches('M').count(), 71);
         assert_eq!(drawing.critical, "M710 0h10v10h-10z");
         assert_eq!(drawing.warning, "M5 10l5 9.5h-10z");
         assert_eq!(drawing.maintenance, "M11.5 11.5h7v7h-7z");
