@@ -1,1 +1,192 @@
-//! server.
+//! The server role: answers every call by authorizing it, then reading the store or proposing a command.
+//!
+//! Never changes the store but through Raft, and never decides who may do what: every noun function takes an authorizer.
+
+mod agent;
+mod blocking;
+mod catalog;
+mod changes;
+mod check;
+mod consensus;
+mod health;
+mod kv;
+mod leader;
+mod list;
+mod node;
+mod rows;
+mod service;
+mod status;
+mod ui;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, sync::atomic::AtomicBool, time::Duration};
+
+use shared::agent::Member;
+use tokio::sync::watch;
+
+pub use agent::AgentCalls;
+use consensus::Consensus;
+
+use crate::{
+    acl::Authorizer,
+    raft,
+    rpc::{Answer, Changes, Error, Handler, Operation, OperationReply, Request},
+    rt::Runtime,
+    store::Store,
+};
+
+/// How the server role is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This datacenter.
+    pub datacenter: String,
+    /// This server's node name: the leader never deregisters it.
+    pub node_name: String,
+    /// How long a blocking read waits unless it says so.
+    pub query_time_default: Duration,
+    /// The longest a blocking read may wait.
+    pub query_time_max: Duration,
+    /// How long a call waits for a leader.
+    pub rpc_hold_timeout: Duration,
+    /// How often the leader compares the catalog with the gossip pool, beside every change of the pool.
+    pub reconcile_interval: Duration,
+}
+
+impl Options {
+    /// Consul's defaults.
+    #[must_use]
+    pub fn new(datacenter: &str, node_name: &str) -> Self {
+        Self {
+            datacenter: datacenter.to_owned(),
+            node_name: node_name.to_owned(),
+            query_time_default: Duration::from_secs(300),
+            query_time_max: Duration::from_secs(600),
+            rpc_hold_timeout: Duration::from_secs(7),
+            reconcile_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The server role.
+pub struct Server {
+    options: Options,
+    raft: Arc<dyn Consensus>,
+    store: Arc<Store>,
+    members: watch::Receiver<Arc<Vec<Member>>>,
+    agent_calls: Arc<dyn AgentCalls>,
+    runtime: Runtime,
+    answers: health::Answers,
+    /// Whether this server ever knew a leader: before that it answers no stale read.
+    ever_led: AtomicBool,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// One call with what every noun function needs.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    server: &'a Server,
+    request: &'a Request,
+    authorizer: &'a Authorizer,
+}
+
+impl Server {
+    /// A server on this Raft node and store. `members` are those of the LAN pool; `agent_calls` carries calls to other
+    /// nodes' agents.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        raft: raft::Handle,
+        store: Arc<Store>,
+        members: watch::Receiver<Arc<Vec<Member>>>,
+        agent_calls: Arc<dyn AgentCalls>,
+        runtime: Runtime,
+    ) -> Self {
+        Self::with_consensus(options, Arc::new(raft), store, members, agent_calls, runtime)
+    }
+
+    fn with_consensus(
+        options: Options,
+        raft: Arc<dyn Consensus>,
+        store: Arc<Store>,
+        members: watch::Receiver<Arc<Vec<Member>>>,
+        agent_calls: Arc<dyn AgentCalls>,
+        runtime: Runtime,
+    ) -> Self {
+        let (answers, ever_led) = (health::Answers::default(), AtomicBool::new(false));
+        Self { options, raft, store, members, agent_calls, runtime, answers, ever_led }
+    }
+
+    /// Does the leader's duties whenever this server leads, until shutdown.
+    pub async fn run(self: Arc<Self>) {
+        leader::run(&self).await;
+    }
+
+    /// What the caller may do.
+    fn authorizer(&self, _token: &str) -> Authorizer {
+        Authorizer::allow_all()
+    }
+
+    fn check_datacenter(&self, datacenter: &str) -> Result<(), Error> {
+        if datacenter.is_empty() || datacenter == self.options.datacenter { Ok(()) } else { Err(Error::NoPathToDatacenter) }
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Server {
+    async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+        self.check_datacenter(&request.datacenter)?;
+        let authorizer = self.authorizer(&request.token);
+        let call = Call { server: self, request: &request, authorizer: &authorizer };
+        dispatch(call, operation).await
+    }
+
+    async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
+        self.check_datacenter(&request.datacenter)?;
+        let authorizer = self.authorizer(&request.token);
+        changes::stream(self, authorizer, since)
+    }
+}
+
+/// Which function answers which call.
+async fn dispatch(call: Call<'_>, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+    use Operation as O;
+    use OperationReply as R;
+    match operation {
+        O::Leader(_) => status::leader(call).map(wrap(R::Leader)),
+        O::Peers(_) => status::peers(call).map(wrap(R::Peers)),
+        O::Register(it) => catalog::register(call, it).await.map(wrap(R::Register)),
+        O::Deregister(it) => catalog::deregister(call, it).await.map(wrap(R::Deregister)),
+        O::Datacenters(_) => catalog::datacenters(call).map(wrap(R::Datacenters)),
+        O::Nodes(_) => node::nodes(call).await.map(wrap(R::Nodes)),
+        O::Services(_) => service::services(call).await.map(wrap(R::Services)),
+        O::CatalogServiceNodes(it) => catalog::service_nodes(call, it).await.map(wrap(R::CatalogServiceNodes)),
+        O::NodeServices(it) => node::services(call, it).await.map(wrap(R::NodeServices)),
+        O::NodeChecks(it) => check::of_node(call, it).await.map(wrap(R::NodeChecks)),
+        O::ServiceChecks(it) => check::of_service(call, it).await.map(wrap(R::ServiceChecks)),
+        O::HealthServiceNodes(it) => health::service_nodes(call, it).await.map(wrap(R::HealthServiceNodes)),
+        O::Checks(it) => check::in_state(call, it).await.map(wrap(R::Checks)),
+        O::KvGet(it) => kv::get(call, it).await.map(wrap(R::KvGet)),
+        O::KvList(it) => kv::list(call, it).await.map(wrap(R::KvList)),
+        O::KvKeys(it) => kv::keys(call, it).await.map(wrap(R::KvKeys)),
+        O::KvWrite(it) => kv::write(call, it).await.map(wrap(R::KvWrite)),
+        O::UiNodes(it) => ui::nodes(call, it).await.map(wrap(R::UiNodes)),
+        O::UiServices(_) => ui::services(call).await.map(wrap(R::UiServices)),
+        O::Overview(_) => ui::overview(call).await.map(wrap(R::Overview)),
+        O::ListServices(it) => service::list(call, it).await.map(wrap(R::ListServices)),
+        O::ListNodes(it) => node::list(call, it).await.map(wrap(R::ListNodes)),
+        O::ListChecks(it) => check::list(call, it).await.map(wrap(R::ListChecks)),
+        O::CheckHistory(it) => check::history(call, it).await.map(wrap(R::CheckHistory)),
+        O::AgentCall(it) => agent::call(call, it).await.map(wrap(R::AgentCall)),
+    }
+}
+
+fn wrap<T>(reply: impl FnOnce(T) -> OperationReply) -> impl FnOnce(Answer<T>) -> Answer<OperationReply> {
+    move |answer| Answer { meta: answer.meta, value: reply(answer.value) }
+}

@@ -15,22 +15,52 @@ const CAPACITY: usize = 65_536;
 #[derive(Debug, Default)]
 struct Ring {
     changes: VecDeque<Change>,
+    /// How many changes were dropped from the front: the place of the first one kept.
+    dropped: u64,
     /// Changes up to this index are not known.
     floor: u64,
     /// Index of the newest state.
     head: u64,
+    /// How often the state was replaced.
+    resets: u64,
+}
+
+impl Ring {
+    fn from(&self, first: usize) -> Batch {
+        let changes = self.changes.range(first..).cloned().collect();
+        let place = self.dropped + self.changes.len() as u64;
+        Batch { index: self.head, place: Place { place, resets: self.resets }, changes }
+    }
+}
+
+/// How far a reader has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    place: u64,
+    resets: u64,
+}
+
+/// What a reader gets.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Index of the newest state.
+    pub index: u64,
+    /// Where to read on.
+    pub place: Place,
+    /// The changes in order.
+    pub changes: Vec<Change>,
 }
 
 /// The ring. Written by the store's single writer, read by any number of streams.
 #[derive(Debug)]
 pub struct Changes {
     ring: Mutex<Ring>,
-    head: watch::Sender<(u64, u64)>,
+    pushes: watch::Sender<u64>,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { ring: Mutex::default(), head: watch::Sender::new((0, 0)) }
+        Self { ring: Mutex::default(), pushes: watch::Sender::new(0) }
     }
 }
 
@@ -48,6 +78,7 @@ impl Changes {
             let some = ring.changes.len() > before;
             while ring.changes.len() > CAPACITY {
                 if let Some(dropped) = ring.changes.pop_front() {
+                    ring.dropped += 1;
                     ring.floor = ring.floor.max(dropped.index);
                 }
             }
@@ -55,38 +86,55 @@ impl Changes {
             some
         };
         if some {
-            self.head.send_modify(|(count, _)| *count += 1);
+            self.pushes.send_modify(|count| *count += 1);
         }
     }
 
     /// Forgets everything: the state was replaced.
     pub fn reset(&self, index: u64) {
-        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = Ring { changes: VecDeque::new(), floor: index, head: index };
-        self.head.send_modify(|(count, resets)| (*count, *resets) = (*count + 1, *resets + 1));
+        {
+            let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let resets = ring.resets + 1;
+            *ring = Ring { floor: index, head: index, resets, ..Ring::default() };
+        }
+        self.pushes.send_modify(|count| *count += 1);
     }
 
-    /// Tells of new changes: how many pushes and how many resets there have been.
+    /// Tells of new changes and of resets.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<(u64, u64)> {
-        self.head.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.pushes.subscribe()
     }
 
-    /// The changes after an index, in order, and the index they reach to.
+    /// The changes after an index.
     ///
     /// # Errors
     /// The ring does not reach back so far, or the index lies in the future of a replaced state.
-    pub fn after(&self, index: u64) -> Result<(u64, Vec<Change>), Reset> {
+    pub fn after(&self, index: u64) -> Result<Batch, Reset> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         if index < ring.floor || index > ring.head {
             return Err(Reset);
         }
-        let first = ring.changes.partition_point(|change| change.index <= index);
-        Ok((ring.head, ring.changes.range(first..).cloned().collect()))
+        Ok(ring.from(ring.changes.partition_point(|change| change.index <= index)))
     }
 
-    /// The index of the newest state.
+    /// No changes: where a reader starts that wants only what comes.
     #[must_use]
-    pub fn head(&self) -> u64 {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).head
+    pub fn now(&self) -> Batch {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.from(ring.changes.len())
+    }
+
+    /// The changes since a place.
+    ///
+    /// # Errors
+    /// The ring does not reach back so far, or the state was replaced.
+    pub fn since(&self, place: Place) -> Result<Batch, Reset> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = place.place.checked_sub(ring.dropped).and_then(|first| usize::try_from(first).ok());
+        match first.filter(|first| *first <= ring.changes.len() && place.resets == ring.resets) {
+            Some(first) => Ok(ring.from(first)),
+            None => Err(Reset),
+        }
     }
 }

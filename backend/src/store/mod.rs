@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use shared::{catalog as wire, check::Transition, kv::Write as KvWrite};
 
 pub use catalog::validate;
-pub use changes::{Changes, Reset};
+pub use changes::{Batch, Changes, Place, Reset};
 pub use history::{AGE_MS_MAX, Log, Record};
 pub use summary::{Summary, TRACE_MS};
 pub use tables::{Indexes, Instance, NodeRecord, State};

@@ -1,0 +1,110 @@
+//! What only the leader does: keep the catalog in step with the gossip pool, forget old removals and transitions.
+//!
+//! Contract: cluster, section Leader duties. Ends within the moment leadership does.
+
+mod reconcile;
+
+use std::{sync::Arc, time::Duration};
+
+use shared::changes::{Change, Kind, Topic};
+
+use super::Server;
+use crate::{
+    rpc::Error,
+    rt::clock,
+    store::{AGE_MS_MAX, Command},
+};
+
+/// How long a removal of a key is remembered, milliseconds.
+const TOMBSTONE_MS: u64 = 15 * 60_000;
+/// How often old removals and transitions are looked for.
+const REAP_INTERVAL: Duration = Duration::from_secs(30);
+/// How long to wait after a duty failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Does the duties whenever this server leads, until shutdown.
+pub(super) async fn run(server: &Arc<Server>) {
+    let shutdown = server.runtime.tasks.shutdown();
+    let mut told = String::new();
+    while !shutdown.is_requested() {
+        let changed = server.raft.changes();
+        let status = server.raft.status();
+        let now = format!("{:?} {:?}", status.leader, status.peers);
+        if now != told {
+            told = now;
+            announce(server);
+        }
+        if status.role == "leader" {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                () = changed => {}
+                () = lead(server) => {}
+            }
+        } else {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// Tells the change streams that the leader or the servers changed.
+fn announce(server: &Server) {
+    let index = server.store.changes().now().index;
+    let change = Change { topic: Topic::Raft, name: "raft".to_owned(), node: String::new(), index, kind: Kind::Set };
+    server.store.changes().push(index, [change]);
+}
+
+/// The duties of one time of leadership; dropped when it ends.
+async fn lead(server: &Server) {
+    let mut members = server.members.clone();
+    members.mark_unchanged();
+    let mut reconcile = clock::interval(server.options.reconcile_interval);
+    let mut reap = clock::interval(REAP_INTERVAL);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            _ = reconcile.tick() => {}
+            changed = members.changed(), if open => open = changed.is_ok(),
+            _ = reap.tick() => {
+                if let Err(error) = reap_old(server).await {
+                    tracing::warn!(%error, "cannot reap old removals and transitions");
+                }
+                continue;
+            }
+        }
+        while let Err(error) = reconcile_now(server).await {
+            tracing::warn!(%error, "cannot reconcile the catalog with the gossip pool");
+            clock::sleep(RETRY).await;
+        }
+    }
+}
+
+async fn reconcile_now(server: &Server) -> Result<(), Error> {
+    // Everything committed by earlier leaders must be applied before the catalog is compared.
+    server.ensure_fresh(shared::query::Consistency::Default).await?;
+    let members = server.members.borrow().clone();
+    let at_ms = server.runtime.clock.wall_ms();
+    let plan = reconcile::plan(&server.store.state(), &members, &server.options.datacenter, &server.options.node_name, at_ms);
+    for command in plan {
+        server.propose(command).await?;
+    }
+    Ok(())
+}
+
+async fn reap_old(server: &Server) -> Result<(), Error> {
+    let at_ms = server.runtime.clock.wall_ms();
+    let tombstones_before_ms = at_ms.saturating_sub(TOMBSTONE_MS);
+    let due = {
+        let state = server.store.state();
+        state.has_tombstones_before(tombstones_before_ms) || state.history().has_before(at_ms.saturating_sub(AGE_MS_MAX))
+    };
+    if due {
+        server.propose(Command::Reap { tombstones_before_ms, at_ms }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What must be written so that the catalog shows the gossip pool as it is. Pure.
+//!
+//! Contract: health checks, section serfHealth and member life cycle. Nodes without `serfHealth` are never touched.
+
+use std::collections::BTreeSet;
+
+use shared::{
+    agent::Member,
+    catalog::{Deregistration, Registration},
+    check::{Check, SERF_HEALTH},
+    health::Status,
+    service::Service,
+};
+
+use crate::store::{Command, State};
+
+const ALIVE: u8 = 1;
+const LEAVING: u8 = 2;
+const LEFT: u8 = 3;
+const FAILED: u8 = 4;
+
+/// The commands that bring the catalog in step, none when it is.
+pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name: &str, at_ms: u64) -> Vec<Command> {
+    let own = |name: &str| name.eq_ignore_ascii_case(own_name);
+    let mut commands = Vec::new();
+    let mut known = BTreeSet::new();
+    for member in members.iter().filter(|member| member.tags.get("dc").is_none_or(|dc| dc == datacenter)) {
+        known.insert(member.name.to_lowercase());
+        match member.status {
+            ALIVE | LEAVING => commands.extend(alive(state, member, datacenter, at_ms)),
+            FAILED => commands.extend(failed(state, member, datacenter, at_ms)),
+            LEFT if !own(&member.name) && state.node(&member.name).is_some() => commands.push(remove(&member.name, at_ms)),
+            _ => {}
+        }
+    }
+    let gone = |name: &&str| !known.contains(&name.to_lowercase()) && !own(name) && state.check(name, SERF_HEALTH).is_some();
+    commands.extend(state.nodes().map(|record| record.node.name.as_str()).filter(gone).map(|name| remove(name, at_ms)));
+    commands
+}
+
+fn serf_health(name: &str, status: Status, output: &str) -> Check {
+    Check {
+        node: name.to_owned(),
+        id: SERF_HEALTH.to_owned(),
+        name: "Serf Health Status".to_owned(),
+        status,
+        output: output.to_owned(),
+        ..Check::default()
+    }
+}
+
+/// Registers the member with its check, and a server with its service, unless the catalog shows just that. What the agent
+/// itself says about its node is left as it is.
+fn alive(state: &State, member: &Member, datacenter: &str, at_ms: u64) -> Option<Command> {
+    let check = serf_health(&member.name, Status::PASSING, "Agent alive and reachable");
+    let service = server_service(member);
+    let node = state.node(&member.name).map(|record| &record.node);
+    let id = id_of(state, member);
+    let same_node = node.is_some_and(|node| node.address == member.addr && node.id.eq_ignore_ascii_case(&id));
+    let same_check = shows(state, &member.name, &check);
+    let same_service = service.as_ref().is_none_or(|service| {
+        let found = state.service_on(&member.name, &service.id).map(|instance| &instance.service);
+        found.is_some_and(|found| Service { create_index: 0, modify_index: 0, ..(**found).clone() } == *service)
+    });
+    if same_node && same_check && same_service {
+        return None;
+    }
+    let registration = Registration {
+        id,
+        node: member.name.clone(),
+        address: member.addr.clone(),
+        datacenter: datacenter.to_owned(),
+        node_meta: node.map(|node| node.meta.clone()).unwrap_or_default(),
+        service,
+        check: Some(check),
+        skip_node_update: same_node,
+        ..Registration::default()
+    };
+    Some(Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms })
+}
+
+fn failed(state: &State, member: &Member, datacenter: &str, at_ms: u64) -> Option<Command> {
+    let check = serf_health(&member.name, Status::CRITICAL, "Agent not live or unreachable");
+    if shows(state, &member.name, &check) {
+        return None;
+    }
+    let registration = Registration {
+        id: id_of(state, member),
+        node: member.name.clone(),
+        address: member.addr.clone(),
+        datacenter: datacenter.to_owned(),
+        check: Some(check),
+        skip_node_update: true,
+        ..Registration::default()
+    };
+    Some(Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms })
+}
+
+/// The member's UUID; for one that tells none, the UUID the catalog has.
+fn id_of(state: &State, member: &Member) -> String {
+    let told = member.tags.get("id").filter(|id| !id.is_empty()).cloned();
+    told.or_else(|| state.node(&member.name).map(|record| record.node.id.clone())).unwrap_or_default()
+}
+
+fn shows(state: &State, node: &str, check: &Check) -> bool {
+    state.check(node, &check.id).is_some_and(|found| found.status == check.status && found.output == check.output)
+}
+
+fn remove(name: &str, at_ms: u64) -> Command {
+    let deregistration = Deregistration { node: name.to_owned(), ..Deregistration::default() };
+    Command::Deregister { deregistration, at_ms }
+}
+
+/// The service every server has: `consul`, on its RPC port.
+fn server_service(member: &Member) -> Option<Service> {
+    if member.tags.get("role").map(String::as_str) != Some("consul") {
+        return None;
+    }
+    let tag = |name: &str| member.tags.get(name).map(String::as_str);
+    let meta = [
+        ("non_voter", (tag("nonvoter") == Some("1")).to_string()),
+        ("raft_version", tag("raft_vsn").unwrap_or("3").to_owned()),
+        ("serf_protocol_current", member.protocol_cur.to_string()),
+        ("serf_protocol_max", member.protocol_max.to_string()),
+        ("serf_protocol_min", member.protocol_min.to_string()),
+        ("version", tag("build").unwrap_or_default().split(':').next().unwrap_or_default().to_owned()),
+    ];
+    Some(Service {
+        id: "consul".to_owned(),
+        name: "consul".to_owned(),
+        port: tag("port").and_then(|port| port.parse().ok()).unwrap_or(0),
+        meta: meta.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ..Service::default()
+    })
+}
