@@ -148,14 +148,14 @@ async fn health_lists_instances_and_keeps_the_answer_until_the_service_changes()
 async fn refusals_keep_the_text_of_consul() {
     let bench = bench();
     let mut bad = registration("", "web", "web", "passing");
-    assert_eq!(bench.register(bad.clone()).await, Err(Error::Refused("Must provide node".to_owned())));
+    assert_eq!(bench.register(bad.clone()).await.map(|a| a.value), Err(Error::Refused("Must provide node".to_owned())));
     bad.node = "n1".to_owned();
     bad.datacenter = "dc9".to_owned();
-    assert_eq!(bench.register(bad).await, Err(Error::NoPathToDatacenter));
+    assert_eq!(bench.register(bad).await.map(|a| a.value), Err(Error::NoPathToDatacenter));
     let mut bad = registration("n1", "web", "web", "passing");
     bad.check.as_mut().expect("given").service_id = "nope".to_owned();
     let text = "failed inserting check: Missing service registration on node \"n1\"";
-    assert_eq!(bench.register(bad).await, Err(Error::Refused(text.to_owned())));
+    assert_eq!(bench.register(bad).await.map(|a| a.value), Err(Error::Refused(text.to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,7 +314,7 @@ async fn changes_come_at_once_when_quiet_and_together_when_busy() {
     let (index, changes) = stream.recv().await.expect("open");
     let changes = changes.expect("no reset");
     assert_eq!((changes.len(), changes[0].name.as_str(), changes[0].index), (1, "c", index));
-    assert_eq!(start.elapsed().as_millis(), 101, "one batch per 100 ms");
+    assert!((100..=101).contains(&start.elapsed().as_millis()), "one batch per 100 ms");
 
     let mut resumed = bench.router.changes(Request::default(), 11).await.expect("open");
     assert_eq!(resumed.recv().await.expect("open").1.expect("no reset").len(), 2);
