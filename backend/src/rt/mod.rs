@@ -4,6 +4,7 @@
 //! everything above can run under a paused clock, from a seed, over in-memory transports.
 
 pub mod clock;
+pub mod durable;
 pub mod net;
 pub mod rng;
 pub mod tasks;
