@@ -53,7 +53,7 @@ mod tests {
             check(Command::Kv { write: kv::Write { op, key: "a/b".into(), flags: u64::MAX, value: vec![0, 255, 10] }, at_ms: 5 });
         }
         let registration = catalog::Registration { node: "n".into(), ..Default::default() };
-        check(Command::Register { registration: Box::new(registration), at_ms: 1 });
+        check(Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms: 1 });
         check(Command::Deregister { deregistration: catalog::Deregistration { node: "n".into(), ..Default::default() }, at_ms: 1 });
     }
 

@@ -1,0 +1,50 @@
+//! Who a member is, in every packet: small and of fixed size, since each packet and each update repeats it.
+//! Everything else about a member is [`Meta`], which travels by its own ways.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// A node's UUID.
+pub(super) type NodeId = uuid::Uuid;
+
+/// A member as foca sees it. The node's UUID is what makes two of them the same member, so a node may come back with another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// The node.
+    pub(super) node: NodeId,
+    /// Where it is reached, UDP and TCP.
+    pub(super) address: SocketAddr,
+    /// When it started, milliseconds since 1970, or one more each time it was declared down by mistake.
+    pub(super) incarnation: u64,
+    /// Which version of its [`Meta`] is the newest.
+    pub(super) meta_version: u32,
+}
+
+impl foca::Identity for Identity {
+    type Addr = NodeId;
+
+    fn renew(&self) -> Option<Self> {
+        Some(Self { incarnation: self.incarnation + 1, ..*self })
+    }
+
+    fn addr(&self) -> NodeId {
+        self.node
+    }
+
+    fn win_addr_conflict(&self, adversary: &Self) -> bool {
+        (self.incarnation, self.meta_version) > (adversary.incarnation, adversary.meta_version)
+    }
+}
+
+/// What the others know about a member beside its identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Meta {
+    /// Start of the process that wrote it, then its version: newer ones replace older ones.
+    pub(super) version: (u64, u32),
+    /// Name.
+    pub(super) name: String,
+    /// Tags.
+    pub(super) tags: BTreeMap<String, String>,
+}

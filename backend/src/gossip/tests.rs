@@ -1,0 +1,87 @@
+//! Pools: one alone on sockets, several in memory under a paused clock.
+
+use std::time::Duration;
+
+use super::*;
+use crate::rt::clock;
+
+fn options(id: u8) -> Options {
+    let address = SocketAddr::from(([127, 0, 0, id], 8301));
+    Options {
+        node_id: uuid::Uuid::from_u128(u128::from(id)).to_string(),
+        node_name: format!("node-{id}"),
+        bind: address,
+        advertise: address,
+        tags: BTreeMap::from([("role".to_owned(), "consul".to_owned()), ("dc".to_owned(), "dc1".to_owned())]),
+    }
+}
+
+/// Waits until the members are as wanted; names with their status.
+async fn wait_for(handle: &Handle, longest: Duration, wanted: impl Fn(&[(String, u8)]) -> bool) -> Vec<(String, u8)> {
+    let mut members = handle.subscribe();
+    let shown = |members: &[Member]| members.iter().map(|member| (member.name.clone(), member.status)).collect::<Vec<_>>();
+    let arrived = clock::timeout(longest, members.wait_for(|members| wanted(&shown(members)))).await;
+    let now = shown(&handle.members());
+    assert!(arrived.is_ok(), "still {now:?} after {longest:?}");
+    now
+}
+
+#[tokio::test]
+async fn a_single_server_is_a_pool_of_one() {
+    let runtime = Runtime::system();
+    let mut options = options(1);
+    options.bind.set_port(0);
+    let handle = start(options, runtime.clone()).await.expect("starts");
+    let members = handle.members();
+    assert_eq!(members.len(), 1);
+    let me = &members[0];
+    assert_eq!((me.name.as_str(), me.addr.as_str(), me.port, me.status), ("node-1", "127.0.0.1", 8301, 1));
+    let protocols = [me.protocol_min, me.protocol_max, me.protocol_cur, me.delegate_min, me.delegate_max, me.delegate_cur];
+    assert_eq!(protocols, [1, 5, 2, 2, 5, 4]);
+    assert_eq!(me.tags["dc"], "dc1");
+    assert!(runtime.tasks.stop(Duration::from_secs(5)).await, "ends at shutdown");
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let runtime = Runtime::system();
+    let mut options = options(1);
+    let taken = crate::rt::net::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("listens");
+    options.bind = taken.local_addr().expect("has an address");
+    let error = start(options.clone(), runtime).await.expect_err("refused");
+    assert!(error.to_string().starts_with(&format!("failed to start gossip listener on {}: ", options.bind)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_pools_become_one_and_a_lost_member_is_declared_failed() {
+    let hub = Hub::default();
+    let runtimes: Vec<Runtime> = (1..=5).map(|seed| Runtime::seeded(seed, 1_700_000_000_000)).collect();
+    let handles: Vec<Handle> = (1..=5_u8)
+        .map(|id| start_with(options(id), runtimes[usize::from(id) - 1].clone(), hub.open(options(id).bind)).expect("starts"))
+        .collect();
+    for handle in &handles[1..] {
+        handle.join(options(1).bind).await.expect("joins");
+    }
+    for handle in &handles {
+        let all = wait_for(handle, Duration::from_secs(60), |members| members.len() == 5).await;
+        assert!(all.iter().all(|(_, status)| *status == 1), "{all:?}");
+    }
+    hub.cut(options(5).bind);
+    for handle in &handles[..4] {
+        wait_for(handle, Duration::from_secs(60), |members| members.contains(&("node-5".to_owned(), 4))).await;
+    }
+    // Back again: it finds out that it was declared failed and comes back as a new incarnation.
+    hub.heal(options(5).bind);
+    handles[4].join(options(1).bind).await.expect("joins again");
+    for handle in &handles {
+        wait_for(handle, Duration::from_secs(120), |members| members.len() == 5 && members.iter().all(|(_, status)| *status == 1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_nobody_says_so() {
+    let hub = Hub::default();
+    let handle = start_with(options(1), Runtime::seeded(1, 1), hub.open(options(1).bind)).expect("starts");
+    let error = handle.join(options(9).bind).await.expect_err("nobody there");
+    assert_eq!(error, "127.0.0.9:8301 cannot be reached");
+}
