@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Ghost,
     /// Takes something away.
     Danger,
+    /// Takes something away, beside a heading.
+    GhostDanger,
     /// Takes something away, and is the dialog's answer.
     DangerPrimary,
 }
@@ -26,6 +28,7 @@ impl Kind {
             Self::Primary => "btn pri",
             Self::Ghost => "btn ghost",
             Self::Danger => "btn danger",
+            Self::GhostDanger => "btn ghost danger",
             Self::DangerPrimary => "btn danger pri",
         }
     }

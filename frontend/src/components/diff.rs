@@ -3,6 +3,74 @@
 //! Pure but for the component. Never claims two texts are equal when they are not: past its effort limit it
 //! answers with one block removed and one block added.
 
+use leptos::prelude::*;
+
+/// A unified view of two texts; unchanged lines far from a change are folded.
+#[component]
+pub(crate) fn Diff(#[prop(into)] lines: Signal<Vec<Line>>, #[prop(into)] label: String) -> impl IntoView {
+    let line = |line: Line| {
+        let sign = line.sign();
+        let class = match sign {
+            "+" => "add",
+            "" => "",
+            _ => "del",
+        };
+        let number = |n: Option<usize>| n.map(|n| n.to_string());
+        let parts = line.parts.into_iter().map(|(hit, text)| if hit { view! { <u>{text}</u> }.into_any() } else { text.into_any() });
+        view! { <div class=class><i>{number(line.old)}</i><i>{number(line.new)}</i><s>{sign}</s><span>{parts.collect_view()}</span></div> }
+            .into_any()
+    };
+    let fold =
+        |count: usize| view! { <div class="fold"><i></i><i></i><s></s><span>{format!("{count} unchanged lines")}</span></div> }.into_any();
+    let rows = move || {
+        let lines = lines.get();
+        let near = near_changes(&lines);
+        let mut out = Vec::new();
+        let mut folded = 0;
+        for (one, near) in lines.into_iter().zip(near) {
+            if !near {
+                folded += 1;
+                continue;
+            }
+            if folded > 0 {
+                out.push(fold(folded));
+                folded = 0;
+            }
+            out.push(line(one));
+        }
+        if folded > 0 {
+            out.push(fold(folded));
+        }
+        out
+    };
+    let told = move || {
+        let (added, removed) = lines.with(|l| counts(l));
+        format!("{label}: {added} lines added, {removed} removed")
+    };
+    view! { <div class="code" role="region" aria-label=told tabindex="0">{rows}</div> }.into_any()
+}
+
+/// Which lines are shown: changes and three lines around them; short gaps are not worth folding.
+fn near_changes(lines: &[Line]) -> Vec<bool> {
+    const AROUND: usize = 3;
+    const GAP_MIN: usize = 4;
+    let mut near = vec![false; lines.len()];
+    for at in (0..lines.len()).filter(|&at| !lines[at].sign().is_empty()) {
+        near[at.saturating_sub(AROUND)..(at + AROUND + 1).min(lines.len())].fill(true);
+    }
+    let mut start = None;
+    for at in 0..=near.len() {
+        if at < near.len() && !near[at] {
+            start.get_or_insert(at);
+        } else if let Some(from) = start.take()
+            && at - from < GAP_MIN
+        {
+            near[from..at].fill(true);
+        }
+    }
+    near
+}
+
 /// One run of equal, removed or added items; ranges index the old and the new sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
@@ -172,16 +240,12 @@ pub(crate) fn unified(old: &str, new: &str) -> Vec<Line> {
                 out.extend((0..*added).map(|i| Line { old: None, new: Some(new + i + 1), parts: part(i, b[new + i], |p| &p.1) }));
                 at += 1;
             }
-            (Edit::Removed { old, len }, _) => out.extend((0..*len).map(|i| Line {
-                old: Some(old + i + 1),
-                new: None,
-                parts: vec![(false, a[old + i].to_owned())],
-            })),
-            (Edit::Added { new, len }, _) => out.extend((0..*len).map(|i| Line {
-                old: None,
-                new: Some(new + i + 1),
-                parts: vec![(false, b[new + i].to_owned())],
-            })),
+            (Edit::Removed { old, len }, _) => {
+                out.extend((0..*len).map(|i| Line { old: Some(old + i + 1), new: None, parts: vec![(false, a[old + i].to_owned())] }))
+            }
+            (Edit::Added { new, len }, _) => {
+                out.extend((0..*len).map(|i| Line { old: None, new: Some(new + i + 1), parts: vec![(false, b[new + i].to_owned())] }))
+            }
         }
         at += 1;
     }
@@ -227,7 +291,15 @@ fn words(old: &str, new: &str) -> Pair {
 }
 
 fn split_words(line: &str) -> Vec<&str> {
-    let class = |c: char| if c.is_alphanumeric() || c == '_' || c == '.' { 1 } else if c.is_whitespace() { 2 } else { 3 };
+    let class = |c: char| {
+        if c.is_alphanumeric() || c == '_' || c == '.' {
+            1
+        } else if c.is_whitespace() {
+            2
+        } else {
+            3
+        }
+    };
     let mut out = Vec::new();
     let mut start = 0;
     let mut last = 0;
@@ -366,6 +438,17 @@ mod tests {
             .collect();
         assert_eq!(shown, ["1/1 {", "2/0 −  \"soft\": [20000],", "0/2 +  \"soft\": [25000],", "0/3 +  \"x\": 1", "3/4 }"]);
         assert_eq!(counts(&lines), (2, 1));
+    }
+
+    #[test]
+    fn lines_far_from_a_change_are_folded() {
+        let text: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+        let mut new = text.clone();
+        new[10] = "x".to_owned();
+        let near = near_changes(&unified(&text.join("\n"), &new.join("\n")));
+        let shown: Vec<usize> = (0..near.len()).filter(|&at| near[at]).collect();
+        assert_eq!(shown, (7..=14).collect::<Vec<_>>());
+        assert!(near_changes(&unified("a\nb\nc", "a\nb\nc")).iter().all(|n| *n), "a short gap stays");
     }
 
     #[test]

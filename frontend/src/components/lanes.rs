@@ -2,9 +2,78 @@
 //!
 //! The geometry is pure. Never draws a state for a time nobody recorded: that stretch is hatched.
 
+use leptos::prelude::*;
 use shared::health::Health;
 
+use super::health::class;
 use crate::format;
+
+/// The ranges offered: name in the address, label, title, milliseconds.
+pub(crate) const RANGES: [(&str, &str, &str, u64); 3] =
+    [("1h", "1 h", "Last hour", 3_600_000), ("24h", "24 h", "Last 24 hours", 86_400_000), ("7d", "7 d", "Last 7 days", 604_800_000)];
+
+/// The range an address names; 24 hours unless it says another.
+pub(crate) fn range(word: &str) -> (&'static str, &'static str, &'static str, u64) {
+    RANGES.into_iter().find(|r| r.0 == word).unwrap_or(RANGES[1])
+}
+
+/// One lane.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lane {
+    /// What it is about.
+    pub(crate) name: String,
+    /// What was recorded.
+    pub(crate) record: Record,
+}
+
+/// A time axis and a lane for each thing below it.
+#[component]
+pub(crate) fn Lanes(
+    #[prop(into)] lanes: Signal<Vec<Lane>>,
+    /// The right end, milliseconds since 1970.
+    #[prop(into)]
+    now_ms: Signal<u64>,
+    #[prop(into)] length_ms: Signal<u64>,
+) -> impl IntoView {
+    // A picture of a day needs no redraw every second.
+    let now = Memo::new(move |_| {
+        let step = (length_ms.get() / 1440).max(1000);
+        now_ms.get().div_ceil(step) * step
+    });
+    let zone = format::zone_min();
+    let axis = move || {
+        let ticks = ticks(now.get().saturating_sub(length_ms.get()), now.get(), zone);
+        let ticks = ticks.into_iter().map(|(left, text)| view! { <span style:left=format!("{left:.2}%")>{text}</span> });
+        view! { {ticks.collect_view()} <span style:right="0">"now"</span> }
+    };
+    let lane = move |lane: Lane| {
+        let (to, length) = (now.get(), length_ms.get());
+        let from = to.saturating_sub(length);
+        let stretches = lane.record.stretches(from, to);
+        let words = words(&lane.name, &stretches, zone);
+        let percent = move |ms: u64| ms as f64 * 100.0 / length.max(1) as f64;
+        let marks = stretches.into_iter().map(|s| {
+            let (left, width) = (percent(s.from_ms - from), percent(s.to_ms - s.from_ms));
+            let end = (s.to_ms == to && s.state.is_some_and(|h| h > Health::Passing)).then_some(" end").unwrap_or_default();
+            let class = format!("{}{end}", s.state.map_or("unk", class));
+            // What touches the right end keeps its least width by growing to the left.
+            if end.is_empty() {
+                view! { <i class=class style=format!("left:{left:.2}%;width:{width:.2}%")></i> }
+            } else {
+                view! { <i class=class style=format!("right:0;width:{width:.2}%")></i> }
+            }
+        });
+        let title = lane.name.clone();
+        view! { <div class="ln"><span title=title>{lane.name}</span><div role="img" aria-label=words>{marks.collect_view()}</div></div> }
+    };
+    view! {
+        <div class="lanes">
+            <div class="ln ax" aria-hidden="true"><span></span><div>{axis}</div></div>
+            {move || lanes.get().into_iter().map(lane).collect_view()}
+        </div>
+    }
+    .into_any()
+}
 
 /// What was recorded of one thing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,7 +144,11 @@ pub(crate) fn words(name: &str, stretches: &[Stretch], offset_min: i32) -> Strin
         .filter(|s| s.state != Some(Health::Passing))
         .map(|s| {
             let word = s.state.map_or("not recorded", Health::as_str);
-            if s.to_ms == last { format!("{word} since {}", clock(s.from_ms)) } else { format!("{word} {} to {}", clock(s.from_ms), clock(s.to_ms)) }
+            if s.to_ms == last {
+                format!("{word} since {}", clock(s.from_ms))
+            } else {
+                format!("{word} {} to {}", clock(s.from_ms), clock(s.to_ms))
+            }
         })
         .collect();
     if odd.is_empty() { format!("{name}: passing all the time") } else { format!("{name}: {}", odd.join(", ")) }

@@ -14,6 +14,9 @@
 //!   child with the data: `<Loaded query skeleton=… let:data>`. [`wait::Empty`] and [`wait::Banner`] by themselves.
 //! - [`copy::Copy`]: copies a text and says so. [`copy::Tag`], [`copy::Key`] (a keyboard key).
 //!
+//! - [`diff::Diff`]: what differs between two texts. [`editor::Editor`]: a coloured textarea. [`lanes::Lanes`]: states over time.
+//!   [`tree::Tree`]: APG tree with lazy folders. [`syntax`] colours and checks JSON, YAML and HCL.
+//!
 //! Conventions: a component takes `Signal`s where a value changes and plain values where it does not; actions are
 //! `Callback`s; pages end with `.into_any()`.
 
@@ -21,10 +24,14 @@ pub(crate) mod button;
 pub(crate) mod choice;
 pub(crate) mod copy;
 pub(crate) mod dialog;
+pub(crate) mod diff;
+pub(crate) mod editor;
 pub(crate) mod form;
 pub(crate) mod health;
 pub(crate) mod icon;
 pub(crate) mod lamps;
+pub(crate) mod lanes;
+pub(crate) mod syntax;
 pub(crate) mod trace;
 pub(crate) mod wait;
 

@@ -165,7 +165,9 @@ impl<'a> Scan<'a> {
             let flow = line.find([',', ']', '}']).filter(|_| self.in_flow()).unwrap_or(line.len());
             return line[..end.min(flow)].trim_end().len().max(first_len(rest));
         }
-        rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '$' | '%'))).unwrap_or(rest.len()).max(first_len(rest))
+        rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '$' | '%')))
+            .unwrap_or(rest.len())
+            .max(first_len(rest))
     }
 
     fn in_flow(&self) -> bool {
@@ -185,7 +187,9 @@ impl<'a> Scan<'a> {
             Class::Key
         } else if word.starts_with(['"', '\'']) {
             Class::Text
-        } else if matches!(word, "true" | "false" | "null") || (self.language == Language::Yaml && matches!(word, "~" | "yes" | "no" | "on" | "off")) {
+        } else if matches!(word, "true" | "false" | "null")
+            || (self.language == Language::Yaml && matches!(word, "~" | "yes" | "no" | "on" | "off"))
+        {
             Class::Literal
         } else if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') && word.parse::<f64>().is_ok() {
             Class::Number
@@ -294,7 +298,9 @@ fn brackets(language: Language, text: &str) -> Verdict {
                     '{' | '[' | '(' => open.push((c, at + offset)),
                     '}' | ']' | ')' => match open.pop() {
                         Some((o, _)) if closes(o) == c => {}
-                        Some((o, from)) => return wrong(text, at + offset, format!("`{c}` here, but `{o}` of line {} is open", place(text, from).0)),
+                        Some((o, from)) => {
+                            return wrong(text, at + offset, format!("`{c}` here, but `{o}` of line {} is open", place(text, from).0));
+                        }
                         None => return wrong(text, at + offset, format!("`{c}` closes nothing")),
                     },
                     _ => {}

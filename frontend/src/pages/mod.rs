@@ -11,6 +11,7 @@ pub(crate) mod kv;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod overview;
+pub(crate) mod register;
 pub(crate) mod service;
 pub(crate) mod services;
 

@@ -155,7 +155,14 @@ mod tests {
         let got: Vec<_> = rows(&listed, &open).into_iter().map(|r| format!("{} {} {:?} {}", r.level, r.label, r.open, r.waiting)).collect();
         assert_eq!(
             got,
-            ["1 b/ Some(true) false", "2 y/ Some(false) false", "2 x None false", "1 d/ Some(true) true", "1 a None false", "1 c None false"]
+            [
+                "1 b/ Some(true) false",
+                "2 y/ Some(false) false",
+                "2 x None false",
+                "1 d/ Some(true) true",
+                "1 a None false",
+                "1 c None false"
+            ]
         );
     }
 

@@ -57,7 +57,9 @@ impl Kind {
             Self::Ttl => ("Time to live", "30s", "Critical when the service does not report in time."),
             Self::Grpc => ("Host, port and service", "10.0.0.7:9090/payments", "Asks the standard gRPC health service."),
             Self::Udp => ("Host and port", "10.0.0.7:514", "Critical when the port is reported closed."),
-            Self::Script => ("Program and arguments", "/opt/checks/queue.sh -w 1000", "Exit code 0 passes, 1 warns, anything else is critical."),
+            Self::Script => {
+                ("Program and arguments", "/opt/checks/queue.sh -w 1000", "Exit code 0 passes, 1 warns, anything else is critical.")
+            }
             Self::Other => ("", "", "The form cannot show this check. Edit it as JSON."),
         }
     }
@@ -352,7 +354,8 @@ pub(crate) fn parse(text: &str) -> Result<ServiceRegistration, (usize, String)> 
 
 /// What DNS will say about the name: a warning, not a fault.
 pub(crate) fn name_warning(name: &str) -> Option<&'static str> {
-    (!name.trim().is_empty() && !name::is_dns_label(name.trim())).then_some("DNS cannot carry this name: use letters, digits and dashes, at most 63.")
+    (!name.trim().is_empty() && !name::is_dns_label(name.trim()))
+        .then_some("DNS cannot carry this name: use letters, digits and dashes, at most 63.")
 }
 
 /// What else is known under this name or id, as (node, id): said before registering.
@@ -466,7 +469,8 @@ mod tests {
     #[test]
     fn an_instance_becomes_its_registration_again() {
         let service = Service { id: "web-1".to_owned(), name: "web".to_owned(), port: 80, ..Service::default() };
-        let checks = [CheckDefinition { id: "c".to_owned(), service_id: "web-1".to_owned(), tcp: "a:1".to_owned(), ..CheckDefinition::default() }];
+        let checks =
+            [CheckDefinition { id: "c".to_owned(), service_id: "web-1".to_owned(), tcp: "a:1".to_owned(), ..CheckDefinition::default() }];
         let registration = of_instance(&service, &checks);
         assert_eq!(registration.check.as_ref().map(|c| (c.tcp.as_str(), c.service_id.as_str())), Some(("a:1", "")));
         assert_eq!(registration.weights, None);

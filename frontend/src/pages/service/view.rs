@@ -62,7 +62,11 @@ pub(crate) fn join(host: &str, port: i64) -> String {
 /// The service in a few words: its health and what to say.
 pub(crate) fn headline(counts: &Counts) -> (Health, String) {
     let of = |bad: u32, what: &str| {
-        if counts.total == 1 { format!("The only instance is {what}") } else { format!("{bad} of {} instances {what}", format::count(counts.total)) }
+        if counts.total == 1 {
+            format!("The only instance is {what}")
+        } else {
+            format!("{bad} of {} instances {what}", format::count(counts.total))
+        }
     };
     match counts {
         c if c.total == 0 => (Health::None, "No instances".to_owned()),
@@ -236,16 +240,46 @@ pub(crate) fn marked(output: &str, bad: bool) -> Vec<(bool, String)> {
         None => output.to_owned(),
     };
     let text = text.trim_end();
-    let hit = if bad {
-        http_status(text).or_else(|| TROUBLE.iter().find_map(|t| text.find(t).map(|at| (at, at + t.len()))))
-    } else {
-        None
-    };
+    let hit = if bad { http_status(text).or_else(|| TROUBLE.iter().find_map(|t| text.find(t).map(|at| (at, at + t.len())))) } else { None };
     let parts = match hit {
         Some((at, end)) => vec![(false, &text[..at]), (true, &text[at..end]), (false, &text[end..])],
         None => vec![(false, text)],
     };
     parts.into_iter().filter(|p| !p.1.is_empty()).map(|(hit, t)| (hit, t.to_owned())).collect()
+}
+
+/// An output as it is shown, in one piece.
+pub(crate) fn marked_text(output: &str) -> String {
+    marked(output, false).into_iter().map(|(_, text)| text).collect()
+}
+
+/// The shell command that does what a check does; `None` for those that have none.
+pub(crate) fn command(d: &CheckDefinition) -> Option<String> {
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    if !d.http.is_empty() {
+        let mut out = "curl -i".to_owned();
+        if !d.method.is_empty() && d.method != "GET" {
+            out.push_str(&format!(" -X {}", d.method));
+        }
+        if d.tls_skip_verify {
+            out.push_str(" -k");
+        }
+        for (name, values) in &d.header {
+            values.iter().for_each(|value| out.push_str(&format!(" -H {}", quote(&format!("{name}: {value}")))));
+        }
+        if !d.body.is_empty() {
+            out.push_str(&format!(" --data {}", quote(&d.body)));
+        }
+        if !d.timeout.is_zero() {
+            out.push_str(&format!(" --max-time {}", d.timeout.as_std().as_secs_f64()));
+        }
+        return Some(format!("{out} {}", quote(&d.http)));
+    }
+    if let Some((host, port)) = d.tcp.rsplit_once(':') {
+        return Some(format!("nc -vz {} {port}", host.trim_matches(['[', ']'])));
+    }
+    let words = d.args.iter().map(|a| if a.chars().all(|c| c.is_alphanumeric() || "/._-=:".contains(c)) { a.clone() } else { quote(a) });
+    (!d.args.is_empty()).then(|| words.collect::<Vec<_>>().join(" "))
 }
 
 /// A check's history as a lane.
@@ -423,7 +457,11 @@ mod tests {
         );
         check(
             "script",
-            CheckDefinition { args: vec!["/opt/q.sh".into(), "-v".into()], interval: go::Duration::from_millis(500), ..CheckDefinition::default() },
+            CheckDefinition {
+                args: vec!["/opt/q.sh".into(), "-v".into()],
+                interval: go::Duration::from_millis(500),
+                ..CheckDefinition::default()
+            },
             &["script /opt/q.sh -v", "every 500 ms"],
         );
         check("ttl", CheckDefinition { ttl: secs(30), ..CheckDefinition::default() }, &["must report every 30 s"]);
@@ -433,13 +471,25 @@ mod tests {
 
     #[test]
     fn a_run_is_told_in_a_sentence() {
-        let run = |result: Status, status: Status, output: &str| Run { result, status, output: output.to_owned(), duration_ms: 212, ..Run::default() };
+        let run = |result: Status, status: Status, output: &str| Run {
+            result,
+            status,
+            output: output.to_owned(),
+            duration_ms: 212,
+            ..Run::default()
+        };
         let check = |run: &Run, before: Status, ago, lead: &str, text: &str| {
             let outcome = outcome(run, &before, ago);
             assert_eq!((outcome.lead.as_str(), outcome.text.as_str()), (lead, text));
         };
         let fail = "HTTP GET http://a:1/h: 503 Service Unavailable Output: {\"db\":\"x\"}";
-        check(&run(Status::CRITICAL, Status::CRITICAL, fail), Status::CRITICAL, 4_200, "Still failing.", "You ran this 4 s ago: 503 in 212 ms.");
+        check(
+            &run(Status::CRITICAL, Status::CRITICAL, fail),
+            Status::CRITICAL,
+            4_200,
+            "Still failing.",
+            "You ran this 4 s ago: 503 in 212 ms.",
+        );
         check(
             &run(Status::PASSING, Status::PASSING, "HTTP GET http://a: 200 OK Output: ok"),
             Status::CRITICAL,
@@ -469,13 +519,41 @@ mod tests {
             let got: String = marked(output, bad).into_iter().map(|(hit, t)| if hit { format!("<{t}>") } else { t }).collect();
             assert_eq!(got, expected);
         };
-        check("HTTP GET http://a:1/h: 503 Service Unavailable Output: {\"db\":1}\n", true, "HTTP GET http://a:1/h: <503 Service Unavailable>\n{\"db\":1}");
+        check(
+            "HTTP GET http://a:1/h: 503 Service Unavailable Output: {\"db\":1}\n",
+            true,
+            "HTTP GET http://a:1/h: <503 Service Unavailable>\n{\"db\":1}",
+        );
         check("HTTP GET http://a:1/h: 200 OK Output: ok", false, "HTTP GET http://a:1/h: 200 OK\nok");
         check("HTTP GET http://a:1/h: 404 Not Found Output: ", true, "HTTP GET http://a:1/h: <404 Not Found>");
         check("dial tcp 1.2.3.4:80: connect: connection refused", true, "dial tcp 1.2.3.4:80: connect: <connection refused>");
         check("plain", true, "plain");
         check("", true, "");
         check("HTTP GET über: 5ü3 x", true, "HTTP GET über: 5ü3 x");
+    }
+
+    #[test]
+    fn a_check_can_be_repeated_in_a_shell() {
+        let check = |d: CheckDefinition, expected: Option<&str>| assert_eq!(command(&d).as_deref(), expected);
+        let http = CheckDefinition { http: "http://a/it's".into(), ..CheckDefinition::default() };
+        check(http.clone(), Some(r"curl -i 'http://a/it'\''s'"));
+        let header = [("A".to_owned(), vec!["b c".to_owned()])].into();
+        let timeout = go::Duration::from_millis(2_500);
+        check(
+            CheckDefinition {
+                http: "https://a".into(),
+                method: "PUT".into(),
+                tls_skip_verify: true,
+                header,
+                body: "x".into(),
+                timeout,
+                ..http
+            },
+            Some("curl -i -X PUT -k -H 'A: b c' --data 'x' --max-time 2.5 'https://a'"),
+        );
+        check(CheckDefinition { tcp: "[::1]:80".into(), ..CheckDefinition::default() }, Some("nc -vz ::1 80"));
+        check(CheckDefinition { args: vec!["/bin/q".into(), "a b".into()], ..CheckDefinition::default() }, Some("/bin/q 'a b'"));
+        check(CheckDefinition { ttl: timeout, ..CheckDefinition::default() }, None);
     }
 
     #[test]
@@ -488,7 +566,12 @@ mod tests {
             ..Transition::default()
         };
         let history = History {
-            transitions: vec![t(10, "", "critical", ""), t(20, "critical", "passing", "good"), t(30, "passing", "warning", ""), t(40, "warning", "", "")],
+            transitions: vec![
+                t(10, "", "critical", ""),
+                t(20, "critical", "passing", "good"),
+                t(30, "passing", "warning", ""),
+                t(40, "warning", "", ""),
+            ],
             since_ms: 5,
             ..History::default()
         };

@@ -1,0 +1,3 @@
+//! Registering and editing a service by hand.
+
+pub(crate) mod view;
