@@ -17,7 +17,7 @@ pub(super) fn routes(table: Table) -> Table {
     const WRITE: &[Method] = &[Method::PUT];
     const POST: &[Method] = &[Method::POST];
     const OBJECT: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
-    let paths: [(&'static str, &[Method]); 27] = [
+    let paths: [(&'static str, &[Method]); 33] = [
         ("/v1/acl/bootstrap", WRITE),
         ("/v1/acl/replication", READ),
         ("/v1/acl/login", POST),
@@ -43,6 +43,12 @@ pub(super) fn routes(table: Table) -> Table {
         ("/v1/acl/templated-policies", READ),
         ("/v1/acl/templated-policy/name/", READ),
         ("/v1/acl/templated-policy/preview/", POST),
+        ("/v1/acl/create", WRITE),
+        ("/v1/acl/update", WRITE),
+        ("/v1/acl/destroy/", WRITE),
+        ("/v1/acl/info/", READ),
+        ("/v1/acl/clone/", WRITE),
+        ("/v1/acl/list", READ),
         ("/v1/agent/token/", WRITE),
         ("/v1/internal/acl/authorize", POST),
     ];

@@ -12,7 +12,7 @@ use axum::{
 };
 
 use super::{Context, Peer, error::Error, extract::Call, path, query::Query, respond, routes::Match, ui};
-use crate::rt::clock;
+use crate::{rt::clock, telemetry};
 
 /// No request takes longer: the longest blocking query is 10 minutes and a sixteenth.
 const DEADLINE: Duration = Duration::from_secs(660);
@@ -29,8 +29,8 @@ pub(super) async fn dispatch(context: Arc<Context>, request: Request) -> Respons
     let mut response = answer(&context, peer, request).await;
     let from = peer.map_or_else(|| "@".to_owned(), |peer| peer.to_string());
     tracing::debug!(
-        target: "agent.http", %method, url = redacted(&uri), %from, status = response.status().as_u16(),
-        latency = %shared::go::Duration::from(started.elapsed()), "request finished"
+        %method, url = redacted(&uri), %from, status = response.status().as_u16(),
+        latency = %shared::go::Duration::from(started.elapsed()), "Request finished"
     );
     for (name, value) in &context.options.response_headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
@@ -77,9 +77,12 @@ async fn answer(context: &Arc<Context>, peer: Option<std::net::SocketAddr>, requ
             } else {
                 let method = request.method().clone();
                 match endpoint.handler(&method) {
-                    Some(handler) => {
+                    Some((metric, handler)) => {
                         let call = call(context, peer, request, path[end..].to_owned());
-                        run(&method, call, handler).await
+                        let started = context.runtime.clock.now();
+                        let answered = run(&method, call, handler).await;
+                        telemetry::metrics().timing(metric, started.elapsed());
+                        answered
                     }
                     None => refuse_method(&method, &endpoint.allow()),
                 }
@@ -113,7 +116,7 @@ where
     };
     answered.unwrap_or_else(|error| {
         if error.status().is_server_error() {
-            tracing::debug!(target: "agent.http", ?error, "request failed");
+            tracing::debug!(?error, "request failed");
         }
         error.into_response()
     })
@@ -157,6 +160,6 @@ fn unmatched(context: &Arc<Context>, path: &str, request: &Request) -> Response 
 #[allow(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
 pub(super) fn panicked(reason: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
     let text = reason.downcast_ref::<String>().map(String::as_str).or_else(|| reason.downcast_ref::<&str>().copied());
-    tracing::error!(target: "agent.http", reason = text.unwrap_or("unknown"), "request handler panicked");
+    tracing::error!(reason = text.unwrap_or("unknown"), "request handler panicked");
     respond::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error: the request handler failed; see the agent's log")
 }

@@ -88,7 +88,7 @@ pub(super) async fn accept(listener: Listener, app: Router, max_conns_per_client
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors or a connection that is gone already; busy looping would make it worse.
-                tracing::warn!(target: "agent.http", %error, "cannot accept a connection");
+                tracing::warn!(%error, "cannot accept a connection");
                 clock::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -97,7 +97,7 @@ pub(super) async fn accept(listener: Listener, app: Router, max_conns_per_client
             Some(peer) => match clients.take(peer.ip()) {
                 Some(seat) => Some(seat),
                 None => {
-                    tracing::debug!(target: "agent.http", %peer, "connection dropped: client has too many");
+                    tracing::debug!(%peer, "connection dropped: client has too many");
                     continue;
                 }
             },

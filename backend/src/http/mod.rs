@@ -26,6 +26,7 @@ mod dispatch;
 mod error;
 mod extract;
 mod listener;
+mod monitor;
 mod path;
 mod query;
 mod respond;
@@ -54,6 +55,7 @@ pub use listener::Listener;
 use crate::{
     local, rpc,
     rt::{Runtime, Shutdown},
+    telemetry,
 };
 
 /// How the API is set up.
@@ -87,6 +89,8 @@ pub struct Options {
     pub default_token: String,
     /// Open connections of one client address; 0 means any number.
     pub max_conns_per_client: usize,
+    /// The process's log, for `agent/monitor`.
+    pub log: Option<telemetry::Handle>,
 }
 
 impl Default for Options {
@@ -106,6 +110,7 @@ impl Default for Options {
             discovery_max_stale: Duration::ZERO,
             default_token: String::new(),
             max_conns_per_client: 200,
+            log: None,
         }
     }
 }
@@ -165,6 +170,8 @@ fn routes() -> routes::Table {
         .put("/v1/agent/leave", agent::leave)
         .put("/v1/agent/force-leave/", agent::force_leave)
         .put("/v1/agent/reload", agent::reload)
+        .get("/v1/agent/metrics", monitor::metrics)
+        .get("/v1/agent/monitor", monitor::log)
         .get("/v1/agent/services", agent_service::list)
         .get("/v1/agent/service/", agent_service::read)
         .put("/v1/agent/service/register", agent_service::register)

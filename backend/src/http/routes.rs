@@ -14,18 +14,18 @@ type Handler = Box<dyn Fn(Call) -> Answering + Send + Sync>;
 
 /// What a path leads to.
 pub(super) struct Endpoint {
-    methods: Vec<(Method, Handler)>,
+    methods: Vec<(Method, String, Handler)>,
 }
 
 impl Endpoint {
     /// Value of the `Allow` header.
     pub(super) fn allow(&self) -> String {
-        self.methods.iter().fold("OPTIONS".to_owned(), |list, (method, _)| format!("{list},{method}"))
+        self.methods.iter().fold("OPTIONS".to_owned(), |list, (method, ..)| format!("{list},{method}"))
     }
 
-    /// What answers this method, if it is allowed.
-    pub(super) fn handler(&self, method: &Method) -> Option<&Handler> {
-        self.methods.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
+    /// What answers this method, if it is allowed, and the name of the metric that times it.
+    pub(super) fn handler(&self, method: &Method) -> Option<(&str, &Handler)> {
+        self.methods.iter().find(|(known, ..)| known == method).map(|(_, metric, handler)| (metric.as_str(), handler))
     }
 }
 
@@ -53,7 +53,8 @@ impl Table {
         Answer: Future<Output = Result<Response, Error>> + Send + 'static,
     {
         let handler: Handler = Box::new(move |call| Box::pin(handler(call)));
-        self.routes.entry(path).or_insert_with(|| Endpoint { methods: Vec::new() }).methods.push((method, handler));
+        let metric = metric_name(&method, path);
+        self.routes.entry(path).or_insert_with(|| Endpoint { methods: Vec::new() }).methods.push((method, metric, handler));
         self
     }
 
@@ -91,6 +92,13 @@ impl Table {
     }
 }
 
+/// `http.GET.v1.kv._`: the variable end of a path is one underscore, so that there is one series an endpoint.
+fn metric_name(method: &Method, path: &str) -> String {
+    let path = path.trim_start_matches('/').replace('/', ".");
+    let variable = if path.ends_with('.') { "_" } else { "" };
+    format!("http.{method}.{path}{variable}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +132,12 @@ mod tests {
         check("/v1/agent/health/other", Some("other"));
         check("/v1/nothing", None);
         check("/v1/kv/é/日", Some("é/日"));
+    }
+
+    #[test]
+    fn metrics_are_named_as_consul_names_them() {
+        assert_eq!(metric_name(&Method::GET, "/v1/kv/"), "http.GET.v1.kv._");
+        assert_eq!(metric_name(&Method::PUT, "/v1/agent/service/register"), "http.PUT.v1.agent.service.register");
     }
 
     #[test]

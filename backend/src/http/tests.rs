@@ -20,15 +20,18 @@ use tokio::{
     sync::mpsc,
 };
 
+use tracing_subscriber::layer::SubscriberExt as _;
+
 use super::{Listener, Options, serve};
 use crate::{
     local,
     localdb::LocalDb,
     rpc::{self, Answer, Changes, Handler, Operation, OperationReply, Request, Router},
     rt::{
-        Runtime, clock,
+        Clock, Runtime, clock,
         net::{self, TcpStream},
     },
+    telemetry,
 };
 
 type Script = dyn Fn(&Operation) -> Result<OperationReply, rpc::Error> + Send + Sync;
@@ -148,6 +151,17 @@ impl Api {
     }
 }
 
+/// Reads a stream until the text occurs.
+async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let (mut part, mut answer) = (vec![0; 2048], String::new());
+    while !answer.contains(text) {
+        let read = clock::timeout(Duration::from_secs(20), stream.read(&mut part)).await.expect("in time").expect("reads");
+        assert_ne!(read, 0, "ended: {answer}");
+        answer.push_str(&String::from_utf8_lossy(&part[..read]));
+    }
+    answer
+}
+
 /// Servers with one key, one node, one instance.
 fn small(operation: &Operation) -> Result<OperationReply, rpc::Error> {
     let entry = || Entry { key: "a/b".to_owned(), value: b"<v>".to_vec(), create_index: 3, modify_index: 4, ..Entry::default() };
@@ -214,15 +228,8 @@ async fn headers_are_in_canonical_case_and_complete() {
     api.check_headers("GET /v1/kv/a/b?raw", &raw, &[]).await;
     let zipped = "GET /v1/health/service/web\nAccept-Encoding: gzip";
     api.check_headers(zipped, &["Content-Encoding: gzip", "Vary: Accept-Encoding"], &[]).await;
-    let stream = "GET /v1/muster/changes\nAccept-Encoding: gzip";
-    let mut stream = api.open(stream).await;
-    let mut start = vec![0; 2048];
-    let mut answer = String::new();
-    while !answer.contains("event: hello") {
-        let read = clock::timeout(Duration::from_secs(20), stream.read(&mut start)).await.expect("in time").expect("reads");
-        assert_ne!(read, 0, "{answer}");
-        answer.push_str(&String::from_utf8_lossy(&start[..read]));
-    }
+    let mut stream = api.open("GET /v1/muster/changes\nAccept-Encoding: gzip").await;
+    let answer = read_until(&mut stream, "event: hello").await;
     assert!(answer.contains("Content-Type: text/event-stream") && !answer.contains("Content-Encoding"), "{answer}");
 }
 
@@ -347,6 +354,20 @@ async fn a_blocked_hash_read_returns_when_the_definition_changes() {
     let (blocked, _) = tokio::join!(api.ask(&read), api.ask(&register));
     let changed: shared::agent::AgentService = serde_json::from_str(&blocked.1).expect("a service");
     assert_eq!(changed.port, 81);
+}
+
+#[tokio::test]
+async fn the_log_is_streamed_as_it_is_written() {
+    let (log, layer) = telemetry::layer(telemetry::Level::Info, false, Clock::system(), Box::new(std::io::sink()));
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let api = Api::start(Options { log: Some(log), ..Options::default() }, small).await;
+    api.check("GET /v1/agent/monitor?loglevel=bogus", 400, "Unknown log level: bogus").await;
+    let mut stream = api.open("GET /v1/agent/monitor?loglevel=debug&logjson\nAccept-Encoding: gzip").await;
+    let head = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("Content-Encoding"), "{head}");
+    api.ask("GET /v1/status/leader?token=secret&x=1").await;
+    let lines = read_until(&mut stream, "Request finished").await;
+    assert!(lines.contains(r#""url":"/v1/status/leader?token=<hidden>&x=1""#), "{lines}");
 }
 
 #[tokio::test]
