@@ -133,14 +133,15 @@ impl Match<'_> {
 fn follow(value: Value<'_>, path: &[Step], compared: Match<'_>) -> bool {
     let Some((step, rest)) = path.split_first() else { return compare(value, compared) };
     match (step, value) {
-        (Step::Field(name, _), Value::One(record)) => follow(record.field(name), rest, compared),
-        (Step::Field(name, _), Value::Many(records)) => records.any(&mut |record| follow(record.field(name), rest, compared)),
+        (Step::Field(name, kind), Value::One(record)) => enter(record.field(name), *kind, rest, compared),
+        (Step::Field(name, kind), Value::Many(records)) => records.any(&mut |record| enter(record.field(name), *kind, rest, compared)),
         (Step::Field(..), Value::Json(serde_json::Value::Array(elements))) => {
             elements.iter().any(|element| follow(Value::Json(element), path, compared))
         }
-        (Step::Field(name, _), Value::Json(json)) => follow(json.get(name).map_or(Value::Nothing, Value::Json), rest, compared),
-        // Within an absent list nothing holds; within an absent record every field has its empty value.
-        (Step::Field(_, kind), _) => !is_list(path, *kind) && follow(Value::Nothing, rest, compared),
+        (Step::Field(name, kind), Value::Json(json)) => {
+            enter(json.get(name).filter(|part| !part.is_null()).map_or(Value::Nothing, Value::Json), *kind, rest, compared)
+        }
+        (Step::Field(_, kind), _) => enter(Value::Nothing, *kind, rest, compared),
         (Step::Key(key), Value::TextMap(map)) => {
             map.get(key).map_or_else(|| compared.of_missing_key(), |text| follow(Value::Text(text), rest, compared))
         }
@@ -151,9 +152,11 @@ fn follow(value: Value<'_>, path: &[Step], compared: Match<'_>) -> bool {
     }
 }
 
-/// Whether an absent value stood for a list whose elements the path goes on into.
-fn is_list(path: &[Step], kind: Kind) -> bool {
-    matches!(kind, Kind::Many(_)) && path.len() > 1
+/// Goes on from a field's value. Within an absent list nothing holds; within an absent record every field has its
+/// empty value.
+fn enter(value: Value<'_>, kind: Kind, rest: &[Step], compared: Match<'_>) -> bool {
+    let no_elements = matches!((value, kind), (Value::Nothing, Kind::Many(_))) && !rest.is_empty();
+    !no_elements && follow(value, rest, compared)
 }
 
 fn compare(value: Value<'_>, compared: Match<'_>) -> bool {
@@ -192,8 +195,7 @@ fn compare(value: Value<'_>, compared: Match<'_>) -> bool {
             _ => is_empty(value),
         },
     };
-    let negated =
-        matches!(compared.operator, Operator::NotEqual | Operator::NotIn | Operator::NotMatches | Operator::IsNotEmpty);
+    let negated = matches!(compared.operator, Operator::NotEqual | Operator::NotIn | Operator::NotMatches | Operator::IsNotEmpty);
     positive != negated
 }
 

@@ -74,8 +74,7 @@ const SELECTOR_VALUE: [(&[&str], Operator); 6] = [
     (&["not", "matches"], Operator::NotMatches),
 ];
 /// Operators after a selector alone.
-const SELECTOR_ALONE: [(&[&str], Operator); 2] =
-    [(&["is", "empty"], Operator::IsEmpty), (&["is", "not", "empty"], Operator::IsNotEmpty)];
+const SELECTOR_ALONE: [(&[&str], Operator); 2] = [(&["is", "empty"], Operator::IsEmpty), (&["is", "not", "empty"], Operator::IsNotEmpty)];
 /// Operators between a value and a selector.
 const VALUE_SELECTOR: [(&[&str], Operator); 2] = [(&["in"], Operator::In), (&["not", "in"], Operator::NotIn)];
 
@@ -217,11 +216,13 @@ impl Parser<'_> {
         let mut operands = vec![operand(self)?];
         loop {
             let start = self.at;
-            if self.blanks() && self.word(word) && self.blanks() {
-                if let Some(next) = operand(self) {
-                    operands.push(next);
-                    continue;
-                }
+            if self.blanks()
+                && self.word(word)
+                && self.blanks()
+                && let Some(next) = operand(self)
+            {
+                operands.push(next);
+                continue;
             }
             self.at = start;
             return Some(operands);
@@ -253,10 +254,11 @@ impl Parser<'_> {
 
     fn not(&mut self) -> Option<Expression> {
         let start = self.at;
-        if self.word("not") && self.blanks() {
-            if let Some(inner) = self.deeper(Self::not) {
-                return Some(Expression::Not(Box::new(inner)));
-            }
+        if self.word("not")
+            && self.blanks()
+            && let Some(inner) = self.deeper(Self::not)
+        {
+            return Some(Expression::Not(Box::new(inner)));
         }
         self.at = start;
         self.group()
@@ -300,10 +302,10 @@ impl Parser<'_> {
         if let Some(selector) = self.selector() {
             let after = self.at;
             for (words, operator) in SELECTOR_VALUE {
-                if self.operator_and_blanks(words) {
-                    if let Some(value) = self.value() {
-                        return Some(Expression::Match { selector, operator, value });
-                    }
+                if self.operator_and_blanks(words)
+                    && let Some(value) = self.value()
+                {
+                    return Some(Expression::Match { selector, operator, value });
                 }
                 self.at = after;
             }
@@ -317,10 +319,10 @@ impl Parser<'_> {
         if let Some(value) = self.value() {
             let after = self.at;
             for (words, operator) in VALUE_SELECTOR {
-                if self.operator_and_blanks(words) {
-                    if let Some(selector) = self.selector() {
-                        return Some(Expression::Match { selector, operator, value });
-                    }
+                if self.operator_and_blanks(words)
+                    && let Some(selector) = self.selector()
+                {
+                    return Some(Expression::Match { selector, operator, value });
                 }
                 self.at = after;
             }
@@ -342,11 +344,11 @@ impl Parser<'_> {
         let mut path = vec![self.identifier()?];
         loop {
             let start = self.at;
-            if self.literal(".", "\".\"") {
-                if let Some(name) = self.identifier() {
-                    path.push(name);
-                    continue;
-                }
+            if self.literal(".", "\".\"")
+                && let Some(name) = self.identifier()
+            {
+                path.push(name);
+                continue;
             }
             self.at = start;
             match self.index() {

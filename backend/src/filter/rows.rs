@@ -51,8 +51,7 @@ static EXPOSE_PATH: Schema = Schema(&[
     Field { name: "Protocol", kind: Kind::Text },
     Field { name: "ParsedFromCheck", kind: Kind::Bool },
 ]);
-static EXPOSE: Schema =
-    Schema(&[Field { name: "Checks", kind: Kind::Bool }, Field { name: "Paths", kind: Kind::Many(&EXPOSE_PATH) }]);
+static EXPOSE: Schema = Schema(&[Field { name: "Checks", kind: Kind::Bool }, Field { name: "Paths", kind: Kind::Many(&EXPOSE_PATH) }]);
 
 fields! {
     ServiceAddress, SERVICE_ADDRESS {

@@ -102,7 +102,10 @@ fn what_the_rows_do_not_have_is_an_error() {
     fails::<Node>("Meta == a", "Invalid match operator \"Equal\" for selector \"Meta\"");
     fails::<ServiceNode>("Checks contains x", "Invalid match operator \"In\" for selector \"Checks\"");
     fails::<ServiceNode>("Checks.Definition.HTTP == x", "Selector \"Checks.Definition\" is not valid");
-    fails::<CatalogService>("ServiceTaggedAddresses.lan == 80", "Invalid match operator \"Equal\" for selector \"ServiceTaggedAddresses.lan\"");
+    fails::<CatalogService>(
+        "ServiceTaggedAddresses.lan == 80",
+        "Invalid match operator \"Equal\" for selector \"ServiceTaggedAddresses.lan\"",
+    );
     fails::<CatalogService>("ServiceProxy.Config.x == 1", "Selector \"ServiceProxy.Config\" is not valid");
 }
 
