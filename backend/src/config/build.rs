@@ -9,6 +9,7 @@ use std::{
     path::PathBuf,
 };
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use shared::go::{self, Duration};
 
@@ -350,21 +351,11 @@ impl Builder<'_> {
         }
     }
 
-    fn definitions<T: serde::de::DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
-        let Some(Value::Array(items)) = self.values.get(key).cloned() else { return Vec::new() };
-        let mut definitions = Vec::new();
-        for (at, mut item) in items.into_iter().enumerate() {
-            // In a file, unlike in the API, a weight that is left out keeps its default.
-            if let Some(weights) = item.get_mut("weights").and_then(Value::as_object_mut) {
-                weights.entry("passing").or_insert_with(|| 1.into());
-                weights.entry("warning").or_insert_with(|| 1.into());
-            }
-            match go::decode_value(item) {
-                Ok(definition) => definitions.push(definition),
-                Err(why) => self.problems.push(format!("{key}[{at}]: {why}")),
-            }
-        }
-        definitions
+    fn definitions<T: DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
+        definitions(&self.values, key).unwrap_or_else(|mut problems| {
+            self.problems.append(&mut problems);
+            Vec::new()
+        })
     }
 
     fn dns(&mut self) -> Dns {
@@ -462,6 +453,27 @@ impl Builder<'_> {
             suspicion_mult: self.count(&format!("{pool}.suspicion_mult"), suspicion),
         }
     }
+}
+
+/// Service or check definitions of a shaped document.
+///
+/// # Errors
+/// Every definition that is not understood.
+pub(super) fn definitions<T: DeserializeOwned>(values: &Map<String, Value>, key: &str) -> Result<Vec<T>, Vec<String>> {
+    let Some(Value::Array(items)) = values.get(key).cloned() else { return Ok(Vec::new()) };
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (at, mut item) in items.into_iter().enumerate() {
+        // In a file, unlike in the API, a weight that is left out keeps its default.
+        if let Some(weights) = item.get_mut("weights").and_then(Value::as_object_mut) {
+            weights.entry("passing").or_insert_with(|| 1.into());
+            weights.entry("warning").or_insert_with(|| 1.into());
+        }
+        match go::decode_value(item) {
+            Ok(definition) => found.push(definition),
+            Err(why) => problems.push(format!("{key}[{at}]: {why}")),
+        }
+    }
+    if problems.is_empty() { Ok(found) } else { Err(problems) }
 }
 
 /// The level's usual spelling; an unknown word as it is.

@@ -17,6 +17,7 @@ mod validate;
 use std::{net::IpAddr, path::PathBuf};
 
 use serde_json::{Map, Value};
+use shared::agent::ServiceRegistration;
 
 pub use address::Interface;
 pub use files::read;
@@ -124,6 +125,21 @@ pub fn build(invocation: &Invocation, sources: &[Source]) -> Result<Config, Erro
     config.unused = unused;
     validate::warn(&mut config);
     Ok(config)
+}
+
+/// The services that documents define, whatever else they hold.
+///
+/// # Errors
+/// A document that is not configuration.
+pub fn services(sources: &[Source]) -> Result<Vec<ServiceRegistration>, Error> {
+    let mut found = Vec::new();
+    for source in sources {
+        let failed = |why: String| Error(format!("failed to parse {}: {why}", source.name));
+        let (map, format) = parse(&source.text, source.format).map_err(failed)?;
+        let shaped = tree::shape(map, schema::ROOT, format).map_err(failed)?;
+        found.extend(build::definitions(&build::gather_definitions(shaped.map), "services").map_err(|list| Error(several(&list)))?);
+    }
+    Ok(found)
 }
 
 fn parse(text: &str, format: Format) -> Result<(Map<String, Value>, Format), String> {

@@ -4,6 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+/// Bytes nobody can guess, for keys and secrets; they never replay.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the seam")]
+pub fn entropy<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.fill_with(rand::random);
+    bytes
+}
+
 /// A shared random generator. Cheap to clone; [`Rng::fork`] gives a consumer its own stream.
 #[derive(Clone)]
 pub struct Rng(Arc<Mutex<StdRng>>);
