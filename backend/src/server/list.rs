@@ -120,14 +120,17 @@ impl<'a> Sort<'a> {
     }
 }
 
+/// Compares two items of a list.
+pub(super) type Compare<'a, I> = &'a dyn Fn(&I, &I) -> Ordering;
+
 /// How the rows of one list are judged, ordered and built.
 pub(super) struct List<'a, I, R> {
     pub(super) health: &'a dyn Fn(&I) -> Health,
     pub(super) matches: &'a dyn Fn(&I) -> bool,
     /// By the field asked for; `None` for the default order, worst health first.
-    pub(super) order: Option<&'a dyn Fn(&I, &I) -> Ordering>,
+    pub(super) order: Option<Compare<'a, I>>,
     /// Breaks ties.
-    pub(super) name: &'a dyn Fn(&I, &I) -> Ordering,
+    pub(super) name: Compare<'a, I>,
     pub(super) row: &'a dyn Fn(&I) -> R,
 }
 

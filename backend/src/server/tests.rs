@@ -16,8 +16,9 @@ use shared::{
     go,
     health::Health,
     kv,
+    page::{Page, PageQuery},
     query::{Consistency, QueryOptions},
-    service::Service,
+    service::{Service, ServiceRow},
 };
 use tokio::sync::watch;
 
@@ -351,4 +352,49 @@ async fn a_check_nobody_can_run_is_refused_with_the_reason() {
     assert!(matches!(run("nope", "h").await, Err(Error::NotFound(_))));
     assert!(matches!(run("s1", "nope").await, Err(Error::NotFound(_))));
     assert!(matches!(run("down", "h").await, Err(Error::Unreachable(_))));
+}
+
+/// 10,000 services on 100 nodes, the first thousand with three instances each, every seventh service critical.
+fn fill(bench: &Bench) {
+    let instance = |n: usize| {
+        let (service, node) = (if n < 3_000 { n / 3 } else { n - 2_000 }, format!("node-{:03}", n % 100));
+        let status = if service % 7 == 0 && (n >= 3_000 || n % 3 == 0) { "critical" } else { "passing" };
+        let mut registration = registration(&node, &format!("service-{service:05}"), &format!("id-{n}"), status);
+        let meta = &mut registration.service.as_mut().expect("given").meta;
+        meta.insert("team".to_owned(), format!("team-{}", service % 20));
+        Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms: 1_000_000 }
+    };
+    let all: Vec<_> = (0..12_000).map(|n| (n as u64 + 20, instance(n))).collect();
+    for batch in all.chunks(64) {
+        assert!(bench.store.commit(batch).iter().all(|reply| *reply == Reply::Done(true)));
+    }
+    bench.raft.index.store(40_000, Ordering::SeqCst);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_ten_thousand_services_are_paged_sorted_searched_and_counted() {
+    let bench = bench();
+    fill(&bench);
+    let list = async |page: PageQuery| {
+        let router = bench.router.clone();
+        let call = bench.runtime.tasks.spawn("list", async move { router.call(Request::default(), rpc::ListServices { page }).await });
+        call.await.expect("runs").map(|answer| answer.value)
+    };
+    let page = list(PageQuery { limit: 3, ..PageQuery::default() }).await.expect("valid");
+    let names = |page: &Page<ServiceRow>| page.rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&page), ["service-00000", "service-00007", "service-00014"]);
+    assert_eq!((page.totals.total, page.totals.critical, page.matched), (10_000, 1_429, 10_000));
+    let row = &page.rows[0];
+    assert_eq!((row.instances.critical, row.instances.passing, row.nodes, row.group.as_str()), (1, 2, 3, "team-0"));
+    assert_eq!(row.trace.last().map(|point| point.health), Some(Health::Critical));
+
+    let by_name = PageQuery { offset: 9_998, sort: "name:desc".to_owned(), ..PageQuery::default() };
+    assert_eq!(names(&list(by_name).await.expect("valid")), ["service-00001", "service-00000"]);
+    let one_team = PageQuery { of: "team-3".to_owned(), status: vec![Health::Passing], ..PageQuery::default() };
+    let page = list(one_team).await.expect("valid");
+    assert_eq!((page.counts.total, page.matched, page.rows.len()), (500, page.counts.passing, 100));
+    let on_node = PageQuery { search: "node:node-007 service-0".to_owned(), ..PageQuery::default() };
+    assert_eq!(list(on_node).await.expect("valid").matched, 120);
+    let unknown = PageQuery { sort: "bogus:asc".to_owned(), ..PageQuery::default() };
+    assert_eq!(list(unknown).await.err(), Some(Error::BadRequest("Invalid sort field: \"bogus\"".to_owned())));
 }

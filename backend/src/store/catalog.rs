@@ -9,7 +9,7 @@ use shared::{
 
 use super::{
     Reply, check, node, service,
-    tables::{Name, key},
+    tables::{Name, State, key},
     write::Write,
 };
 
@@ -62,27 +62,44 @@ fn checks(registration: &Registration) -> impl Iterator<Item = &Check> {
     registration.checks.iter().chain(&registration.check)
 }
 
-/// Registers a node, a service on it and checks of either, all or nothing.
+/// Registers a node, a service on it and checks of either, all or nothing: whatever can be refused is refused before anything
+/// is changed.
 pub(super) fn register(write: &mut Write, registration: &Registration, transitions: &[(String, Transition)]) -> Reply {
-    match try_register(write, registration, transitions) {
-        Ok(()) => Reply::Done(true),
-        Err(reason) => Reply::Refused(reason),
+    if let Err(reason) = refuse(&write.state, registration) {
+        return Reply::Refused(reason);
     }
-}
-
-fn try_register(write: &mut Write, registration: &Registration, transitions: &[(String, Transition)]) -> Result<(), String> {
-    validate(registration)?;
-    node::register(write, registration)?;
+    node::register(write, registration);
     let on = key(&registration.node);
     if let Some(service) = &registration.service {
-        service::register(write, &on, service)?;
+        service::register(write, &on, service);
     }
     for check in checks(registration) {
-        let id = if check.id.is_empty() { &check.name } else { &check.id };
+        let id = check::id(check);
         let told: Vec<_> = transitions.iter().filter(|(of, _)| of == id).map(|(_, transition)| transition).collect();
-        check::register(write, &on, check, &told)?;
+        check::register(write, &on, check, &told);
     }
     check::prune_history(write);
+    Reply::Done(true)
+}
+
+fn refuse(state: &State, registration: &Registration) -> Result<(), String> {
+    validate(registration)?;
+    node::refuse(state, registration).map_err(|reason| format!("failed inserting node: {reason}"))?;
+    let service = registration.service.as_ref();
+    if service.is_some_and(|service| service::id(service).is_empty()) {
+        return Err("failed inserting service: failed inserting service: object missing primary index".to_owned());
+    }
+    for check in checks(registration) {
+        let node = &registration.node;
+        if check::id(check).is_empty() {
+            return Err(format!("failed inserting check: failed inserting check: object missing primary index on node \"{node}\""));
+        }
+        let of = &check.service_id;
+        let comes = service.is_some_and(|service| service::id(service) == of);
+        if !of.is_empty() && !comes && state.service_on(node, of).is_none() {
+            return Err(format!("failed inserting check: Missing service registration on node \"{node}\""));
+        }
+    }
     Ok(())
 }
 

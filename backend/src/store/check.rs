@@ -12,9 +12,14 @@ use shared::{
 
 use super::{history::Subject, tables::Name, write::Write};
 
-/// Registers a check on a node that exists. `told` are the transitions its agent saw, oldest first.
-pub(super) fn register(write: &mut Write, node: &Name, check: &Check, told: &[&Transition]) -> Result<(), String> {
-    let mut check = complete(write, node, check)?;
+/// The check id: the check's name unless given.
+pub(super) fn id(check: &Check) -> &str {
+    if check.id.is_empty() { &check.name } else { &check.id }
+}
+
+/// Registers a check on a node, and of an instance, that exist. `told` are the transitions its agent saw, oldest first.
+pub(super) fn register(write: &mut Write, node: &Name, check: &Check, told: &[&Transition]) {
+    let mut check = complete(write, node, check);
     let id = Name::from(check.id.as_str());
     let at = (node.clone(), id.clone());
     let old = write.state.checks.get(&at).cloned();
@@ -23,7 +28,7 @@ pub(super) fn register(write: &mut Write, node: &Name, check: &Check, told: &[&T
     if let Some(old) = &old {
         (check.create_index, check.modify_index) = (old.create_index, old.modify_index);
         if **old == check {
-            return Ok(());
+            return;
         }
     } else {
         check.create_index = write.index;
@@ -37,7 +42,6 @@ pub(super) fn register(write: &mut Write, node: &Name, check: &Check, told: &[&T
     write.count_check(node, old.as_deref().map(counted), Some(counted(&check)));
     touch(write, node, &check, Kind::Set);
     write.state.checks.insert(at, Arc::new(check));
-    Ok(())
 }
 
 /// Whether the check is the node's own, and the state it counts as.
@@ -46,20 +50,10 @@ fn counted(check: &Check) -> (bool, Health) {
 }
 
 /// Fills in what a registration may leave out.
-fn complete(write: &Write, node: &Name, check: &Check) -> Result<Check, String> {
-    let node_name = write.state.nodes.get(node).map(|record| record.node.name.clone()).unwrap_or_default();
-    let mut check = Check { create_index: 0, modify_index: 0, ..check.clone() };
-    if check.id.is_empty() {
-        check.id.clone_from(&check.name);
-    }
+fn complete(write: &Write, node: &Name, check: &Check) -> Check {
+    let mut check = Check { id: id(check).to_owned(), create_index: 0, modify_index: 0, ..check.clone() };
     if check.node.is_empty() {
-        check.node.clone_from(&node_name);
-    }
-    if !check.node.eq_ignore_ascii_case(&node_name) {
-        return Err(format!("check node \"{}\" does not match node \"{node_name}\"", check.node));
-    }
-    if check.id.is_empty() {
-        return Err(format!("failed inserting check: failed inserting check: object missing primary index on node \"{node_name}\""));
+        check.node = write.state.nodes.get(node).map(|record| record.node.name.clone()).unwrap_or_default();
     }
     if check.status.is_empty() {
         check.status = Status::CRITICAL;
@@ -69,13 +63,11 @@ fn complete(write: &Write, node: &Name, check: &Check) -> Result<Check, String> 
     }
     check.service_name.clear();
     check.service_tags.clear();
-    if !check.service_id.is_empty() {
-        let instance = write.state.service_on(node, &check.service_id);
-        let service = instance.ok_or_else(|| format!("failed inserting check: Missing service registration on node \"{node_name}\""))?;
-        check.service_name.clone_from(&service.service.name);
-        check.service_tags.clone_from(&service.service.tags);
+    if let Some(instance) = write.state.service_on(node, &check.service_id) {
+        check.service_name.clone_from(&instance.service.name);
+        check.service_tags.clone_from(&instance.service.tags);
     }
-    Ok(check)
+    check
 }
 
 /// The kind a definition describes; empty when it is none that runs at an interval.

@@ -39,7 +39,7 @@ pub struct Record {
     /// When recording began: nothing is known before, milliseconds since 1970.
     pub since_ms: u64,
     /// Oldest first, each with its place in the log.
-    pub transitions: VecDeque<(u64, Transition)>,
+    pub transitions: VecDeque<(u64, Arc<Transition>)>,
 }
 
 impl Record {
@@ -67,7 +67,7 @@ impl Record {
             node: self.node.clone(),
             check_id: self.check_id.clone(),
             service_name: self.service_name.clone(),
-            transitions: self.transitions.iter().map(|(_, t)| t.clone()).collect(),
+            transitions: self.transitions.iter().map(|(_, t)| (**t).clone()).collect(),
             since_ms: self.since_ms,
         }
     }
@@ -130,7 +130,7 @@ impl Log {
         self.order.iter().rev().filter_map(|(at, (node, check, _))| {
             let record = self.records.get(&(node.clone(), check.clone()))?;
             let (_, transition) = record.transitions.iter().rev().find(|(seq, _)| seq == at)?;
-            Some((record, transition))
+            Some((record, &**transition))
         })
     }
 
@@ -191,7 +191,7 @@ impl Log {
         for transition in new {
             self.bytes += cost(&transition);
             self.order.insert(self.next, (at.0.clone(), at.1.clone(), transition.at_ms));
-            record.transitions.push_back((self.next, transition));
+            record.transitions.push_back((self.next, Arc::new(transition)));
             self.next += 1;
         }
         while record.transitions.len() > PER_CHECK_MAX {
@@ -232,5 +232,37 @@ impl Log {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_transitions_of_any_check_go_when_everything_takes_too_much() {
+        let mut log = Log::default();
+        let output = "x".repeat(OUTPUT_MAX * 2);
+        let each = OVERHEAD + OUTPUT_MAX as u64;
+        let count = BYTES_MAX / each + 10;
+        for n in 0..count {
+            let check_id = format!("c{}", n % 100);
+            let subject = Subject { node: "n1", check_id: &check_id, check_name: "c", service_name: "" };
+            let to = if (n / 100) % 2 == 0 { Status::PASSING } else { Status::CRITICAL };
+            assert!(log.record(subject, (&Status::WARNING, &to), &output, &[], (n, 1000 + n)));
+            log.prune(1000 + n, |_| false);
+        }
+        assert!(log.bytes() <= BYTES_MAX && log.bytes() > BYTES_MAX - each);
+        assert_eq!(log.newest().next().map(|(_, t)| t.index), Some(count - 1));
+        assert_eq!(log.order.len() as u64 * each, log.bytes());
+        assert!(log.of("n1", "c0").expect("kept").transitions[0].1.index > 0, "its first one went");
+    }
+
+    #[test]
+    fn an_output_is_cut_between_characters() {
+        let mut output = "é".repeat(OUTPUT_MAX);
+        output.insert(0, 'x');
+        cut(&mut output);
+        assert_eq!(output.len(), OUTPUT_MAX - 1);
     }
 }

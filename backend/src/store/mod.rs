@@ -100,7 +100,6 @@ impl std::fmt::Display for Reply {
 
 /// Applies one command: a table of one-line calls.
 fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply) {
-    let before = matches!(command, Command::Register { .. }).then(|| state.clone());
     let mut write = Write::new(state, index, command.at_ms());
     let reply = match command {
         Command::Register { registration, transitions, .. } => catalog::register(&mut write, registration, transitions),
@@ -108,14 +107,8 @@ fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply)
         Command::Kv { write: kv, .. } => kv::apply(&mut write, kv),
         Command::Reap { tombstones_before_ms, .. } => reap(&mut write, *tombstones_before_ms),
     };
-    match (&reply, before) {
-        // Only a registration can be refused half way.
-        (Reply::Refused(_), Some(before)) => (State { index, ..before }, Touched::default(), reply),
-        _ => {
-            let (state, touched) = write.finish();
-            (State { index, ..state }, touched, reply)
-        }
-    }
+    let (state, touched) = write.finish();
+    (State { index, ..state }, touched, reply)
 }
 
 fn reap(write: &mut Write, tombstones_before_ms: u64) -> Reply {

@@ -13,15 +13,15 @@ use shared::{
 };
 
 use super::{
-    tables::{Name, NodeRecord, empty, key},
+    tables::{Name, NodeRecord, State, empty, key},
     write::Write,
 };
 
 /// Registers the node of a registration. With `skip_node_update` a known node stays as it is.
-pub(super) fn register(write: &mut Write, registration: &Registration) -> Result<(), String> {
+pub(super) fn register(write: &mut Write, registration: &Registration) {
     let name = key(&registration.node);
     if registration.skip_node_update && write.state.nodes.contains_key(&name) {
-        return Ok(());
+        return;
     }
     let mut node = Node {
         id: registration.id.clone(),
@@ -33,53 +33,51 @@ pub(super) fn register(write: &mut Write, registration: &Registration) -> Result
         create_index: 0,
         modify_index: 0,
     };
-    let renamed = claim_name(write, &node, &name).map_err(|reason| format!("failed inserting node: {reason}"))?;
-    let old = renamed.or_else(|| write.state.nodes.get(&name).map(|record| record.node.clone()));
+    let old = rename(write, &node, &name).or_else(|| write.state.nodes.get(&name).map(|record| record.node.clone()));
     if let Some(old) = &old {
         (node.create_index, node.modify_index) = (old.create_index, old.modify_index);
         if **old == node {
-            return Ok(());
+            return;
         }
     } else {
         node.create_index = write.index;
     }
     node.modify_index = write.index;
     put(write, name, node);
-    Ok(())
 }
 
-/// Makes sure that the name is free for this UUID. A node that has the UUID under another name is removed with everything on
-/// it, and answered.
-fn claim_name(write: &mut Write, node: &Node, name: &Name) -> Result<Option<Arc<Node>>, String> {
-    if node.id.is_empty() {
-        return Ok(None);
-    }
-    let known = write.state.node_ids.get(&*key(&node.id)).cloned();
-    let renames = known.as_ref().is_some_and(|known| known != name);
-    if known.is_none() || renames {
-        if let Some(other) = reserved_by(write, node, name, known.is_none()) {
-            let address = if renames { format!(" ({})", node.address) } else { String::new() };
-            return Err(format!(
-                "Error while renaming Node ID: \"{}\"{address}: Node name {} is reserved by node {} with name {} ({})",
-                node.id, node.name, other.id, other.name, other.address
-            ));
-        }
-    }
-    let old = known.and_then(|known| write.state.nodes.get(&known).map(|record| record.node.clone()));
-    if let (true, Some(old)) = (renames, &old) {
+/// The name the catalog has for a UUID.
+fn name_of(state: &State, id: &str) -> Option<Name> {
+    if id.is_empty() { None } else { state.node_ids.get(&key(id)).cloned() }
+}
+
+/// The node that has this UUID by now. Under another name it is removed with everything on it.
+fn rename(write: &mut Write, node: &Node, name: &Name) -> Option<Arc<Node>> {
+    let known = name_of(&write.state, &node.id)?;
+    let old = write.state.nodes.get(&known)?.node.clone();
+    if known != *name {
         remove(write, &old.name);
     }
-    Ok(old)
+    Some(old)
 }
 
-/// The node that holds the name with another UUID and is alive. A node without UUID gives its name up to a new one.
-fn reserved_by(write: &Write, node: &Node, name: &Name, new: bool) -> Option<Arc<Node>> {
-    let other = &write.state.nodes.get(name)?.node;
-    if other.id.eq_ignore_ascii_case(&node.id) || (new && other.id.is_empty()) {
-        return None;
+/// Whether the name a registration wants belongs to another node that is alive. A node without UUID gives its name up to a new one.
+pub(super) fn refuse(state: &State, registration: &Registration) -> Result<(), String> {
+    let Registration { id, node, address, skip_node_update, .. } = registration;
+    let name = key(node);
+    let known = name_of(state, id);
+    let Some(other) = state.nodes.get(&name).map(|record| &record.node) else { return Ok(()) };
+    if id.is_empty() || *skip_node_update || known.as_ref() == Some(&name) || (known.is_none() && other.id.is_empty()) {
+        return Ok(());
     }
-    let alive = write.state.check(name, SERF_HEALTH).is_some_and(|check| check.status == Status::PASSING);
-    alive.then(|| other.clone())
+    if state.check(&name, SERF_HEALTH).is_none_or(|check| check.status != Status::PASSING) {
+        return Ok(());
+    }
+    let address = if known.is_some() { format!(" ({address})") } else { String::new() };
+    Err(format!(
+        "Error while renaming Node ID: \"{id}\"{address}: Node name {node} is reserved by node {} with name {} ({})",
+        other.id, other.name, other.address
+    ))
 }
 
 fn put(write: &mut Write, name: Name, node: Node) {

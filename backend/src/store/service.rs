@@ -11,22 +11,21 @@ use super::{
     write::Write,
 };
 
+/// The instance id: the service's name unless given.
+pub(super) fn id(service: &Service) -> &str {
+    if service.id.is_empty() { &service.name } else { &service.id }
+}
+
 /// Registers an instance on a node that exists.
-pub(super) fn register(write: &mut Write, node: &Name, service: &Service) -> Result<(), String> {
-    let mut service = service.clone();
-    if service.id.is_empty() && service.name.is_empty() {
-        return Err("failed inserting service: failed inserting service: object missing primary index".to_owned());
-    }
-    if service.id.is_empty() {
-        service.id.clone_from(&service.name);
-    }
-    let id = Name::from(service.id.as_str());
+pub(super) fn register(write: &mut Write, node: &Name, service: &Service) {
+    let id = Name::from(id(service));
+    let mut service = Service { id: id.to_string(), create_index: 0, modify_index: 0, ..service.clone() };
     let name = key(&service.name);
     let old = write.state.service_on(node, &id).map(|instance| instance.service.clone());
     if let Some(old) = &old {
         (service.create_index, service.modify_index) = (old.create_index, old.modify_index);
         if **old == service {
-            return Ok(());
+            return;
         }
     } else {
         service.create_index = write.index;
@@ -47,7 +46,6 @@ pub(super) fn register(write: &mut Write, node: &Name, service: &Service) -> Res
     write.dirty_instance(&name, node, &id);
     write.touched.node(node);
     write.services_changed();
-    Ok(())
 }
 
 /// Removes an instance and its checks. Does nothing when there is none.

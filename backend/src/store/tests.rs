@@ -272,7 +272,8 @@ fn maintenance_of_a_node_bears_on_its_services() {
 #[test]
 fn keys_follow_the_rules_of_conditional_writes() {
     let mut bench = Bench::new();
-    let mut check = |op: kv::Op, key: &str, expected: bool| assert_eq!(bench.run(put(op.clone(), key, "v")), Reply::Done(expected), "{op:?} {key}");
+    let mut check =
+        |op: kv::Op, key: &str, expected: bool| assert_eq!(bench.run(put(op.clone(), key, "v")), Reply::Done(expected), "{op:?} {key}");
     check(kv::Op::Cas(5), "a", false);
     check(kv::Op::Cas(0), "a", true); // index 12
     check(kv::Op::Cas(0), "a", false);

@@ -1,6 +1,6 @@
 //! One command being applied: a private copy of the state, what it touched, and what has to be derived again when it is done.
 //!
-//! A refused command leaves no trace: the copy is dropped.
+//! Commands are refused before they change anything, so there is nothing to take back.
 
 use std::{collections::BTreeSet, sync::Arc};
 
