@@ -66,3 +66,6 @@ async fn run(kind: &Kind, timeout: std::time::Duration, output_size_max: usize, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

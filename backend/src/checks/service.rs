@@ -331,3 +331,6 @@ impl Task {
         self.events.send(event).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;
