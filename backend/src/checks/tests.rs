@@ -74,6 +74,11 @@ async fn answer(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
     while !complete(&request) {
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk).await {
+            // A TLS greeting.
+            Ok(_) if chunk[0] == 0x16 => {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+                return;
+            }
             Ok(read @ 1..) => request.push_str(&String::from_utf8_lossy(&chunk[..read])),
             _ => return,
         }
@@ -363,7 +368,8 @@ async fn grpc_asks_the_standard_health_service() {
 #[tokio::test]
 async fn grpc_speaks_tls() {
     let address = health_service(Some(acceptor(&[b"h2"]))).await;
-    let found = outcome(serde_json::json!({"GRPC": address.to_string(), "GRPCUseTLS": true, "TLSSkipVerify": true, "Interval": "1s"})).await;
+    let found =
+        outcome(serde_json::json!({"GRPC": address.to_string(), "GRPCUseTLS": true, "TLSSkipVerify": true, "Interval": "1s"})).await;
     expect(&found, "passing", &format!("gRPC check {address}: success"));
     let found = outcome(serde_json::json!({"GRPC": address.to_string(), "GRPCUseTLS": true, "Interval": "1s"})).await;
     assert!(found.output.contains("x509: certificate signed by unknown authority"), "{}", found.output);

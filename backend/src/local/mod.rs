@@ -256,3 +256,6 @@ impl Handle {
         self.0.cluster_size.store(nodes, std::sync::atomic::Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

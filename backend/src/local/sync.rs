@@ -60,7 +60,8 @@ fn next_full(inner: &Inner, full_at: Instant, full: bool, done: bool, ever_synce
         (true, true) => inner.now() + period + inner.jitter(period),
         (true, false) => full_at,
         (false, _) if !ever_synced => inner.now() + RETRY_AT_START,
-        (false, _) => full_at.min(inner.now() + RETRY_AFTER + inner.jitter(RETRY_AFTER)),
+        (false, true) => inner.now() + RETRY_AFTER + inner.jitter(RETRY_AFTER),
+        (false, false) => full_at.min(inner.now() + RETRY_AFTER + inner.jitter(RETRY_AFTER)),
     }
 }
 
