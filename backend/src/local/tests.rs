@@ -483,6 +483,16 @@ async fn discarded_output_is_kept_nowhere() {
     assert_eq!(agent.handle.checks("").expect("no filter")["service:web"].output, "");
 }
 
+#[tokio::test(start_paused = true)]
+async fn filters_select_services_and_checks() {
+    let agent = start().await;
+    agent.service(web()).await.expect("registered");
+    agent.service(json!({"Name": "api", "Check": {"TTL": "1h", "Status": "passing"}})).await.expect("registered");
+    assert_eq!(agent.handle.services("Service == web").expect("a filter").into_keys().collect::<Vec<_>>(), ["web"]);
+    assert_eq!(agent.handle.checks("Status == passing").expect("a filter").into_keys().collect::<Vec<_>>(), ["service:api"]);
+    assert!(matches!(agent.handle.services("Service =="), Err(Error::BadRequest(_))));
+}
+
 fn files(services: &[serde_json::Value], checks: &[serde_json::Value]) -> Definitions {
     let parse = |value: &serde_json::Value| value.clone();
     Definitions {

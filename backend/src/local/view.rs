@@ -12,19 +12,19 @@ use shared::{
 };
 
 use super::{Error, service::Inner, state::State};
-use crate::rt::clock;
+use crate::{filter, rt::clock};
 
 impl Inner {
-    pub(super) fn services(&self, filter: &str) -> Result<BTreeMap<String, AgentService>, Error> {
+    pub(super) fn services(&self, expression: &str) -> Result<BTreeMap<String, AgentService>, Error> {
         let mut rows: Vec<_> =
             self.with(|state| state.services.values().map(|entry| agent_service(&entry.service, &self.options.datacenter)).collect());
-        select(filter, &mut rows)?;
+        select(expression, &mut rows)?;
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
-    pub(super) fn checks(&self, filter: &str) -> Result<BTreeMap<String, AgentCheck>, Error> {
+    pub(super) fn checks(&self, expression: &str) -> Result<BTreeMap<String, AgentCheck>, Error> {
         let mut rows: Vec<_> = self.with(|state| state.checks.values().map(|entry| agent_check(&entry.check)).collect());
-        select(filter, &mut rows)?;
+        select(expression, &mut rows)?;
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
@@ -75,8 +75,8 @@ impl Inner {
     }
 }
 
-fn select<T>(filter: &str, _rows: &mut Vec<T>) -> Result<(), Error> {
-    if filter.is_empty() { Ok(()) } else { Err(Error::Refused("filters are not supported here".to_owned())) }
+fn select<T: filter::Filterable>(expression: &str, rows: &mut Vec<T>) -> Result<(), Error> {
+    filter::select(expression, rows).map_err(|refused| Error::BadRequest(refused.to_string()))
 }
 
 fn health(state: &State, service: &Service, datacenter: &str) -> ServiceHealth {
