@@ -72,10 +72,8 @@ impl Normalizer {
             blank(&mut body, &path);
         }
         self.value(&mut body, "");
-        if unordered {
-            if let Value::Array(rows) = &mut body {
-                rows.sort_by_key(ToString::to_string);
-            }
+        if let (true, Value::Array(rows)) = (unordered, &mut body) {
+            rows.sort_by_key(ToString::to_string);
         }
         body
     }

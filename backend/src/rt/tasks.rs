@@ -90,6 +90,12 @@ impl Tasks {
         self.tracker.spawn_blocking(work)
     }
 
+    /// How many tasks run.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tracker.len()
+    }
+
     /// Signals shutdown and waits until every task has ended, or `grace` has passed. Answers whether all ended.
     pub async fn stop(&self, grace: std::time::Duration) -> bool {
         self.shutdown.trigger();

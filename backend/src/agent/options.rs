@@ -1,0 +1,131 @@
+//! From the agent's configuration to each component's own options.
+//!
+//! Contract: agent configuration; cluster, section "Tags".
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::control::CONSUL_VERSION;
+use crate::{config::Config, dns, gossip, http, local, raft, server};
+
+/// The RPC address as other servers and `/v1/status/leader` name it.
+fn rpc_address(config: &Config) -> String {
+    std::net::SocketAddr::new(config.advertise_addr, config.addresses.server.port()).to_string()
+}
+
+pub(super) fn raft(config: &Config, node_id: &str) -> raft::Options {
+    raft::Options {
+        node_id: node_id.to_owned(),
+        node_name: config.node_name.clone(),
+        address: rpc_address(config),
+        data_dir: config.data_dir.clone(),
+        log_backend: config.raft.log_backend.clone(),
+        multiplier: config.performance.raft_multiplier,
+        bootstrap: config.bootstrap || config.bootstrap_expect == 1 || config.dev,
+        snapshot_threshold: config.raft.snapshot_threshold,
+        trailing_logs: config.raft.trailing_logs,
+    }
+}
+
+pub(super) fn gossip(config: &Config, node_id: &str) -> gossip::Options {
+    let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let tags = BTreeMap::from([
+        tag("role", "consul"),
+        tag("dc", &config.datacenter),
+        tag("id", node_id),
+        tag("port", &config.addresses.server.port().to_string()),
+        tag("vsn", "2"),
+        tag("vsn_min", "2"),
+        tag("vsn_max", "3"),
+        tag("raft_vsn", "3"),
+        tag("build", &format!("{CONSUL_VERSION}:")),
+        tag("muster", env!("CARGO_PKG_VERSION")),
+        tag("acls", "0"),
+        tag("segment", ""),
+        tag("wan_join_port", &config.ports.serf_wan.unwrap_or(0).to_string()),
+        tag("ft_fs", "1"),
+        tag("bootstrap", "1"),
+    ]);
+    let advertise = std::net::SocketAddr::new(config.advertise_addr, config.addresses.serf_lan.port());
+    gossip::Options { node_id: node_id.to_owned(), node_name: config.node_name.clone(), bind: config.addresses.serf_lan, advertise, tags }
+}
+
+pub(super) fn server(config: &Config) -> server::Options {
+    server::Options {
+        query_time_default: config.default_query_time.as_std(),
+        query_time_max: config.max_query_time.as_std(),
+        rpc_hold_timeout: config.performance.rpc_hold_timeout.as_std(),
+        ..server::Options::new(&config.datacenter, &config.node_name)
+    }
+}
+
+pub(super) fn local(config: &Config, node_id: &str) -> local::Options {
+    let mut tagged_addresses = BTreeMap::new();
+    for (purpose, address) in [("lan", config.advertise_addr), ("wan", config.advertise_addr_wan)] {
+        tagged_addresses.insert(purpose.to_owned(), address.to_string());
+        tagged_addresses.insert(format!("{purpose}_{}", family(address)), address.to_string());
+    }
+    let mut meta = config.node_meta.clone();
+    meta.entry("consul-network-segment".to_owned()).or_default();
+    local::Options {
+        node_name: config.node_name.clone(),
+        node_id: node_id.to_owned(),
+        datacenter: config.datacenter.clone(),
+        address: config.advertise_addr.to_string(),
+        tagged_addresses,
+        meta,
+        enable_script_checks: config.enable_script_checks,
+        enable_local_script_checks: config.enable_local_script_checks,
+        check_update_interval: config.check_update_interval.as_std(),
+        check_output_max_size: config.check_output_max_size,
+        discard_check_output: config.discard_check_output,
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ipv4" } else { "ipv6" }
+}
+
+pub(super) fn http(config: &Config) -> http::Options {
+    http::Options {
+        datacenter: config.datacenter.clone(),
+        node_name: config.node_name.clone(),
+        pretty: config.dev,
+        response_headers: config.http.response_headers.clone().into_iter().collect(),
+        block_endpoints: config.http.block_endpoints.clone(),
+        allow_write_http_from: config.http.allow_write_http_from.iter().filter_map(|network| parse_network(network)).collect(),
+        ui: config.ui.enabled,
+        ui_content_path: config.ui.content_path.clone(),
+        kv_max_value_size: config.limits.kv_max_value_size as u64,
+        discovery_max_stale: config.discovery_max_stale.as_std(),
+        max_conns_per_client: config.limits.http_max_conns_per_client,
+        ..http::Options::default()
+    }
+}
+
+/// `address/bits`; configuration has checked it.
+fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = text.split_once('/')?;
+    Some((address.parse().ok()?, bits.parse().ok()?))
+}
+
+pub(super) fn dns(config: &Config) -> dns::Options {
+    let set = &config.dns;
+    let prefixed = set.service_ttl.prefixes.iter().map(|(prefix, ttl)| (format!("{prefix}*"), ttl.as_std()));
+    dns::Options {
+        domain: set.domain.clone(),
+        alt_domain: set.alt_domain.clone(),
+        datacenter: config.datacenter.clone(),
+        node_ttl: set.node_ttl.as_std(),
+        service_ttl: set.service_ttl.exact.iter().map(|(name, ttl)| (name.clone(), ttl.as_std())).chain(prefixed).collect(),
+        soa: dns::Soa { refresh: set.soa.refresh, retry: set.soa.retry, expire: set.soa.expire, min_ttl: set.soa.min_ttl },
+        only_passing: set.only_passing,
+        allow_stale: set.allow_stale,
+        max_stale: set.max_stale.as_std(),
+        udp_answer_limit: set.udp_answer_limit,
+        a_record_limit: set.a_record_limit,
+        enable_truncate: set.enable_truncate,
+        disable_compression: set.disable_compression,
+        enable_additional_node_meta_txt: set.enable_additional_node_meta_txt,
+        token: String::new(),
+    }
+}
