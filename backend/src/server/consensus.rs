@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use futures_util::stream::{self, BoxStream};
 use shared::query::Consistency;
 
 use super::Server;
@@ -23,8 +24,8 @@ pub(super) trait Consensus: Send + Sync {
     async fn confirm_leadership(&self, quorum: bool) -> Result<(), raft::Error>;
     async fn wait_for_leader(&self, longest: Duration) -> bool;
     fn status(&self) -> Status;
-    /// Resolves when the leader or the configuration may have changed since the handle was made or last asked.
-    fn changes(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// One item whenever the leader or the configuration changed; the first may tell of a change before the call.
+    fn changes(&self) -> BoxStream<'static, ()>;
 }
 
 #[async_trait::async_trait]
@@ -45,9 +46,12 @@ impl Consensus for raft::Handle {
         raft::Handle::status(self)
     }
 
-    fn changes(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        let mut handle = self.clone();
-        Box::pin(async move { handle.changed().await })
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let next = async |mut handle: raft::Handle| {
+            handle.changed().await;
+            Some(((), handle))
+        };
+        Box::pin(stream::unfold(self.clone(), next))
     }
 }
 

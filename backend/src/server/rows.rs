@@ -3,7 +3,12 @@
 use shared::{node::Node, page::Page};
 
 use super::Call;
-use crate::{acl::Access, rpc::Error, rt::clock::Instant};
+use crate::{
+    acl::Access,
+    filter::{self, Filter, Filterable},
+    rpc::Error,
+    rt::clock::Instant,
+};
 
 impl Call<'_> {
     /// Whether a node's metadata contains every pair asked for.
@@ -31,12 +36,12 @@ impl Call<'_> {
     }
 
     /// Refuses a filter expression these rows cannot answer, before any wait.
-    pub(super) fn check_filter<T>(self) -> Result<(), Error> {
-        self.filter::<T>(&mut Vec::new())
+    pub(super) fn check_filter<T: Filterable>(self) -> Result<(), Error> {
+        Filter::<T>::new(&self.request.options.filter).map(|_| ()).map_err(|reason| Error::Refused(reason.to_string()))
     }
 
     /// Keeps the rows the filter expression selects.
-    pub(super) fn filter<T>(self, _rows: &mut Vec<T>) -> Result<(), Error> {
-        if self.request.options.filter.is_empty() { Ok(()) } else { Err(Error::Refused("filter not built".to_owned())) }
+    pub(super) fn filter<T: Filterable>(self, rows: &mut Vec<T>) -> Result<(), Error> {
+        filter::select(&self.request.options.filter, rows).map_err(|reason| Error::Refused(reason.to_string()))
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::stream::{self, BoxStream};
 use shared::{
     agent::Member,
     catalog::Registration,
@@ -35,6 +36,14 @@ struct Alone {
     store: Arc<Store>,
     index: AtomicU64,
     leads: AtomicBool,
+    elections: watch::Sender<()>,
+}
+
+impl Alone {
+    fn lead(&self, leads: bool) {
+        self.leads.store(leads, Ordering::SeqCst);
+        self.elections.send_replace(());
+    }
 }
 
 #[async_trait::async_trait]
@@ -63,8 +72,9 @@ impl Consensus for Alone {
         raft::Status { role, leader: leads.then(|| peer.clone()), peers: vec![peer], ..raft::Status::default() }
     }
 
-    fn changes(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::pending())
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let receiver = self.elections.subscribe();
+        Box::pin(stream::unfold(receiver, async |mut receiver| receiver.changed().await.ok().map(|()| ((), receiver))))
     }
 }
 
@@ -89,7 +99,12 @@ struct Bench {
 
 fn bench() -> Bench {
     let store = Arc::new(Store::new());
-    let raft = Arc::new(Alone { store: store.clone(), index: AtomicU64::new(10), leads: AtomicBool::new(true) });
+    let raft = Arc::new(Alone {
+        store: store.clone(),
+        index: AtomicU64::new(10),
+        leads: AtomicBool::new(true),
+        elections: watch::Sender::new(()),
+    });
     let (members, receiver) = watch::channel(Arc::default());
     let runtime = Runtime::seeded(1, 1_000_000);
     let options = Options::new("dc1", "s1");
@@ -210,15 +225,15 @@ async fn a_blocking_read_ends_at_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn without_a_leader_calls_wait_and_then_say_so() {
     let bench = bench();
-    bench.raft.leads.store(false, Ordering::SeqCst);
+    bench.raft.lead(false);
     let start = bench.runtime.clock.now();
     assert_eq!(bench.router.call(Request::default(), rpc::Nodes {}).await.map(|a| a.value), Err(Error::NoLeader));
     assert_eq!(start.elapsed().as_secs(), 7);
     let stale = Request { options: QueryOptions { consistency: Consistency::Stale, ..QueryOptions::default() }, ..Request::default() };
     assert_eq!(bench.router.call(stale.clone(), rpc::Nodes {}).await.map(|a| a.value), Err(Error::NoLeader), "never knew a leader");
-    bench.raft.leads.store(true, Ordering::SeqCst);
+    bench.raft.lead(true);
     bench.router.call(Request::default(), rpc::Nodes {}).await.expect("leads");
-    bench.raft.leads.store(false, Ordering::SeqCst);
+    bench.raft.lead(false);
     let answer = bench.router.call(stale, rpc::Nodes {}).await.expect("any server answers");
     assert!(!answer.meta.known_leader);
 }
@@ -397,4 +412,51 @@ async fn pages_of_ten_thousand_services_are_paged_sorted_searched_and_counted() 
     assert_eq!(list(on_node).await.expect("valid").matched, 120);
     let unknown = PageQuery { sort: "bogus:asc".to_owned(), ..PageQuery::default() };
     assert_eq!(list(unknown).await.err(), Some(Error::BadRequest("Invalid sort field: \"bogus\"".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_and_node_metadata_narrow_rows_and_bad_ones_are_refused_at_once() {
+    let bench = bench();
+    let mut first = registration("n1", "web", "web1", "passing");
+    first.node_meta.insert("rack".to_owned(), "r1".to_owned());
+    bench.register(first).await.expect("valid");
+    bench.register(registration("n2", "web", "web2", "critical")).await.expect("valid");
+    let asked = |filter: &str, rack: &str, index| {
+        let node_meta = if rack.is_empty() { Vec::new() } else { vec![("rack".to_owned(), rack.to_owned())] };
+        let options = QueryOptions { filter: filter.to_owned(), node_meta, index, ..QueryOptions::default() };
+        Request { options, ..Request::default() }
+    };
+    let health = async |filter: &str, rack: &str| {
+        let rows = bench.router.call(asked(filter, rack, 0), web(false)).await.expect("valid").value;
+        rows.iter().map(|row| row.service.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(health("Service.ID == web2", "").await, ["web2"]);
+    assert_eq!(health("", "r1").await, ["web1"]);
+    assert_eq!(health("Checks.Status == critical", "r1").await, [""; 0]);
+    let names = bench.router.call(asked("", "r1", 0), rpc::Services {}).await.expect("valid").value;
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), [("web".to_owned(), vec!["V1".to_owned()])]);
+    let summaries = bench.router.call(asked("Service.ID == web2", "", 0), rpc::UiServices {}).await.expect("valid").value;
+    assert_eq!((summaries[0].instance_count, summaries[0].checks_critical), (1, 1));
+    let error = bench.router.call(asked("Bogus == 1", "", 1 << 40), rpc::Nodes {}).await.map(|a| a.value).expect_err("no such field");
+    assert_eq!(error, Error::Refused("Failed to create boolean expression evaluator: Selector \"Bogus\" is not valid".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_duties_rest_while_somebody_else_leads_and_the_streams_hear_of_it() {
+    let bench = bench();
+    bench.raft.lead(false);
+    let mut stream = bench.router.changes(Request::default(), 0).await.expect("open");
+    stream.recv().await.expect("its start");
+    bench.runtime.tasks.spawn("leader", bench.server.clone().run());
+    bench.members.send_replace(Arc::new(vec![member("s1", 1, "consul")]));
+    clock::sleep(Duration::from_secs(100)).await;
+    assert!(bench.store.state().node("s1").is_none());
+    bench.raft.lead(true);
+    clock::sleep(Duration::from_secs(1)).await;
+    assert!(bench.store.state().node("s1").is_some());
+    let mut topics = Vec::new();
+    while let Ok((_, Some(changes))) = stream.try_recv() {
+        topics.extend(changes.into_iter().map(|change| change.topic));
+    }
+    assert!(topics.iter().filter(|topic| **topic == shared::changes::Topic::Raft).count() == 2, "{topics:?}");
 }

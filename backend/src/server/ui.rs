@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 
 use shared::{
-    health::{Counts, Health},
+    health::{Counts, Health, ServiceNode},
     node::NodeDump,
     ui::{Group, Overview, Recent, ServiceSummary},
 };
 
-use super::{Call, list::by_name};
+use super::{Call, health, list::by_name};
 use crate::{
     rpc::{Answer, Error, UiNodes},
-    store::{NodeRecord, State, Summary, watch::Key},
+    store::{Instance, NodeRecord, State, Summary, watch::Key},
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -57,20 +57,23 @@ fn dump(call: Call<'_>, state: &State, record: &NodeRecord) -> NodeDump {
     }
 }
 
+/// The filter expression looks at the instances, as rows of health/service.
 pub(super) async fn services(call: Call<'_>) -> Result<Answer<Vec<ServiceSummary>>, Error> {
-    call.check_filter::<ServiceSummary>()?;
+    call.check_filter::<ServiceNode>()?;
     call.read(&[Key::Services, Key::Checks, Key::Nodes], catalog_index, |state| {
         let readable = state.services().filter(|summary| call.may_read_service(&summary.name));
-        let mut rows: Vec<_> = readable.filter_map(|summary| summarize(call, state, summary)).collect();
-        call.filter(&mut rows)?;
-        Ok(rows)
+        Ok(readable.filter_map(|summary| summarize(call, state, summary)).collect())
     })
     .await
 }
 
 fn summarize(call: Call<'_>, state: &State, summary: &Summary) -> Option<ServiceSummary> {
-    let narrowed = !call.request.options.node_meta.is_empty();
-    let instances: Vec<_> = state.instances_of(&summary.name).filter(|(record, _)| !narrowed || call.wants_node(&record.node)).collect();
+    let wanted = |record: &NodeRecord, instance: &Instance| {
+        let mut rows = vec![health::row(state, record, instance)];
+        call.wants_node(&record.node) && call.filter(&mut rows).is_ok() && !rows.is_empty()
+    };
+    let all = state.instances_of(&summary.name);
+    let instances: Vec<_> = all.filter(|(record, instance)| !call.is_narrowed() || wanted(record, instance)).collect();
     if instances.is_empty() {
         return None;
     }

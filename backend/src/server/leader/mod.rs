@@ -6,6 +6,7 @@ mod reconcile;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::StreamExt as _;
 use shared::changes::{Change, Kind, Topic};
 
 use super::Server;
@@ -26,8 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn run(server: &Arc<Server>) {
     let shutdown = server.runtime.tasks.shutdown();
     let mut told = String::new();
+    let mut changes = server.raft.changes();
     while !shutdown.is_requested() {
-        let changed = server.raft.changes();
         let status = server.raft.status();
         let now = format!("{:?} {:?}", status.leader, status.peers);
         if now != told {
@@ -38,14 +39,14 @@ pub(super) async fn run(server: &Arc<Server>) {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                () = changed => {}
+                _ = changes.next() => {}
                 () = lead(server) => {}
             }
         } else {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                () = changed => {}
+                _ = changes.next() => {}
             }
         }
     }
