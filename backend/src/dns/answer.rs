@@ -276,11 +276,8 @@ impl Scope<'_> {
         sections
     }
 
-    /// Names of an address: nodes or services.
+    /// Names of an address, nodes or services, whatever type was asked for.
     pub(super) fn reverse(&self, names: &[Reverse]) -> Sections {
-        if !matches!(self.kind, RecordType::PTR | RecordType::ANY) {
-            return self.missing();
-        }
         let mut sections = Sections::found();
         for found in names {
             let labels: Vec<&[u8]> = found.name.split('.').map(str::as_bytes).collect();
@@ -457,8 +454,12 @@ fn encode(message: &Message, options: &Options) -> Option<Vec<u8>> {
     (bytes.get(2).is_some_and(|flags| flags & TRUNCATED == 0)).then_some(bytes)
 }
 
-/// Servers of a datacenter, each once, from the instances of its server service.
+/// Usable servers of a datacenter, each once, from the instances of its server service.
 pub(super) fn servers(instances: &[ServiceNode]) -> Vec<&Node> {
-    let by_name: BTreeMap<&str, &Node> = instances.iter().map(|instance| (instance.node.name.as_str(), &instance.node)).collect();
+    let by_name: BTreeMap<&str, &Node> = instances
+        .iter()
+        .filter(|instance| instance.health().is_usable())
+        .map(|instance| (instance.node.name.as_str(), &instance.node))
+        .collect();
     by_name.into_values().collect()
 }

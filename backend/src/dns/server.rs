@@ -81,15 +81,7 @@ impl Handle {
 /// The domain is no DNS name, or an address cannot be used.
 pub async fn start(options: Options, addresses: &[SocketAddr], router: Router, runtime: Runtime) -> Result<Handle, Error> {
     let shutdown = runtime.tasks.shutdown().child();
-    let domain = |text: &str| Domain::new(text).ok_or_else(|| Error::Domain(text.to_owned()));
-    let mut domains = vec![domain(&options.domain)?];
-    if !options.alt_domain.trim_matches('.').is_empty() {
-        domains.push(domain(&options.alt_domain)?);
-    }
-    // The longest match decides.
-    domains.sort_by_key(|domain| std::cmp::Reverse(domain.labels.len()));
-    let main = domain(&options.domain)?;
-    let service = Arc::new(Service { options, main, domains, router, runtime: runtime.clone(), reverse: Mutex::default() });
+    let service = Arc::new(Service::new(options, router, runtime.clone())?);
     let mut bound = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listen = |source| Error::Listen { address: *address, source };
@@ -125,8 +117,9 @@ fn labels(name: &Name) -> Vec<String> {
     name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect()
 }
 
+/// Turns questions into responses.
 #[derive(Debug)]
-struct Service {
+pub(super) struct Service {
     options: Options,
     main: Domain,
     domains: Vec<Domain>,
@@ -142,6 +135,20 @@ struct ReverseIndex {
 }
 
 impl Service {
+    /// # Errors
+    /// A domain is no DNS name.
+    pub(super) fn new(options: Options, router: Router, runtime: Runtime) -> Result<Self, Error> {
+        let domain = |text: &str| Domain::new(text).ok_or_else(|| Error::Domain(text.to_owned()));
+        let main = domain(&options.domain)?;
+        let mut domains = vec![domain(&options.domain)?];
+        if !options.alt_domain.trim_matches('.').is_empty() {
+            domains.push(domain(&options.alt_domain)?);
+        }
+        // The longest match decides.
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.labels.len()));
+        Ok(Self { options, main, domains, router, runtime, reverse: Mutex::default() })
+    }
+
     async fn udp(self: Arc<Self>, socket: Arc<UdpSocket>, shutdown: Shutdown) {
         let places = Arc::new(Semaphore::new(QUESTIONS_MAX));
         let mut buffer = vec![0; usize::from(u16::MAX)];
@@ -216,7 +223,7 @@ impl Service {
     }
 
     /// The response's bytes, or nothing when there is nothing to respond to.
-    async fn respond(&self, request: &Message, udp: bool) -> Option<Vec<u8>> {
+    pub(super) async fn respond(&self, request: &Message, udp: bool) -> Option<Vec<u8>> {
         let sections = match timeout(DEADLINE, self.sections(request)).await {
             Ok(sections) => sections,
             Err(_) => Sections::only(ResponseCode::ServFail),
