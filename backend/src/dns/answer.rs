@@ -8,19 +8,21 @@ use std::{
 };
 
 use hickory_server::proto::{
-    op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode},
+    op::{Edns, MessageType, Metadata, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
         rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT, opt::EdnsCode, opt::EdnsOption},
     },
-    serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding},
 };
 use shared::{
     health::{Health, ServiceNode},
     node::Node,
 };
 
-use super::{Options, seconds};
+use super::{
+    Options, seconds,
+    wire::{self, Draft},
+};
 
 /// Answers a TCP response may hold before its size is looked at.
 const TCP_ANSWERS_MAX: usize = 4_096;
@@ -381,77 +383,48 @@ pub(super) fn message(
     transport: Transport<'_>,
     options: &Options,
 ) -> Option<Vec<u8>> {
-    let mut message = Message::new(asked.id, MessageType::Response, OpCode::Query);
-    message.metadata.op_code = asked.op_code;
-    message.metadata.recursion_desired = asked.recursion_desired;
-    message.metadata.authoritative = sections.authoritative;
-    message.metadata.response_code = sections.code;
-    message.queries = question.to_vec();
-    message.edns = transport.echo();
-    message.authorities = sections.authorities;
+    let mut metadata = Metadata::new(asked.id, MessageType::Response, asked.op_code);
+    metadata.recursion_desired = asked.recursion_desired;
+    metadata.authoritative = sections.authoritative;
+    metadata.response_code = sections.code;
+    let draft = Draft {
+        metadata,
+        question,
+        answers: &sections.answers,
+        authorities: &sections.authorities,
+        additionals: &sections.additionals,
+        edns: transport.echo(),
+        compress: !options.disable_compression,
+    };
     let total = sections.answers.len();
+    let bytes_max = transport.bytes_max();
     let mut limit = total.min(TCP_ANSWERS_MAX);
-    if transport.udp && transport.bytes_max() == usize::from(UDP_BYTES) {
+    if transport.udp && bytes_max == usize::from(UDP_BYTES) {
         limit = limit.min(options.udp_answer_limit.min(UDP_ANSWERS_MAX));
     }
-    let bytes_max = transport.bytes_max();
-    message.answers = sections.answers;
-    message.answers.truncate(limit);
-    let additionals = sections.additionals;
-    let place = |message: &mut Message, answers: usize| {
-        message.additionals = additionals.iter().filter(|(at, _)| *at < answers.max(1)).map(|(_, record)| record.clone()).collect();
-    };
-    place(&mut message, limit);
-    let mut bytes = encode(&message, options).filter(|bytes| bytes.len() <= bytes_max);
-    if bytes.is_none() {
-        let (mut fits, mut too_many) = (0, limit);
-        while too_many - fits > 1 {
-            let middle = fits + (too_many - fits) / 2;
-            let mut trial = message.clone();
-            trial.answers.truncate(middle);
-            place(&mut trial, middle);
-            match encode(&trial, options).filter(|bytes| bytes.len() <= bytes_max) {
-                Some(good) => {
-                    fits = middle;
-                    bytes = Some(good);
-                }
-                None => too_many = middle,
-            }
-        }
-        limit = fits;
-    }
-    if bytes.is_none() {
-        // Not even one answer with its additional records: these go first, then the answer.
-        limit = total.min(1);
-        message.answers.truncate(1);
-        message.additionals.clear();
-        bytes = encode(&message, options).filter(|bytes| bytes.len() <= bytes_max);
-        if bytes.is_none() {
-            limit = 0;
-            message.answers.clear();
-            bytes = encode(&message, options).filter(|bytes| bytes.len() <= bytes_max);
-        }
-    }
-    let mut bytes = bytes?;
-    if limit < total && options.enable_truncate {
-        bytes[2] |= TRUNCATED;
+    let (kept, mut bytes) = fit(&draft, limit, bytes_max)?;
+    if kept < total && options.enable_truncate {
+        wire::mark_truncated(&mut bytes);
     }
     Some(bytes)
 }
 
-/// The TC bit in the header's third byte.
-const TRUNCATED: u8 = 0x02;
-
-/// The message's bytes; `None` when it is larger than any DNS message may be.
-fn encode(message: &Message, options: &Options) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(512);
-    let mut encoder = BinEncoder::new(&mut bytes);
-    if options.disable_compression {
-        encoder.set_name_encoding(NameEncoding::Uncompressed);
+/// The most answers that fit, and the response with them.
+fn fit(draft: &Draft<'_>, limit: usize, bytes_max: usize) -> Option<(usize, Vec<u8>)> {
+    if let Some(bytes) = draft.write(limit, true, bytes_max) {
+        return Some((limit, bytes));
     }
-    message.emit(&mut encoder).ok()?;
-    // The encoder cuts silently at 64 KiB and marks it: that is a message that does not fit.
-    (bytes.get(2).is_some_and(|flags| flags & TRUNCATED == 0)).then_some(bytes)
+    let (mut best, mut fits, mut too_many) = (None, 0, limit);
+    while too_many - fits > 1 {
+        let middle = fits + (too_many - fits) / 2;
+        match draft.write(middle, true, bytes_max) {
+            Some(bytes) => (best, fits) = (Some((middle, bytes)), middle),
+            None => too_many = middle,
+        }
+    }
+    // Not even one answer with its additional records: these go first, then the answer.
+    let bare = |answers: usize| draft.write(answers, false, bytes_max).map(|bytes| (answers, bytes));
+    best.or_else(|| bare(limit.min(1))).or_else(|| bare(0))
 }
 
 /// Usable servers of a datacenter, each once, from the instances of its server service.

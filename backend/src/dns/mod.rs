@@ -1,11 +1,12 @@
 //! DNS: answers for nodes and services under the agent's domain, over UDP and TCP.
 //!
-//! `name` reads names and `answer` builds sections, both pure; `server` has the sockets and asks the servers. Never
+//! `name` reads names, `answer` builds sections and `wire` writes them, all pure; `server` has the sockets and asks the servers. Never
 //! sees the store. Contract: DNS. Recursion, prepared queries and the mesh names are not answered here yet.
 
 mod answer;
 mod name;
 mod server;
+mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
