@@ -10,7 +10,7 @@ use shared::endpoint::encode_path;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// A page of one datacenter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Page {
     /// `:dc/overview`
     Overview,
@@ -29,7 +29,7 @@ pub(crate) enum Page {
 }
 
 /// What a key/value address asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyAction {
     /// Look at the folder or the key.
     View,

@@ -61,7 +61,7 @@ pub(crate) fn Drawer(
 }
 
 /// Opens and closes the element with the signal.
-fn modal(open: Signal<bool>) -> NodeRef<html::Dialog> {
+pub(crate) fn modal(open: Signal<bool>) -> NodeRef<html::Dialog> {
     let element = NodeRef::<html::Dialog>::new();
     Effect::new(move |_| {
         let Some(dialog) = element.get() else { return };

@@ -12,6 +12,7 @@
 //! - [`form::Field`]: label, help and error around one control; [`form::TextInput`] the usual control.
 //! - [`wait::Loaded`]: the five states of a page around a query: skeleton after 120 ms, denied, failed, stale banner, else its
 //!   child with the data: `<Loaded query skeleton=… let:data>`. [`wait::Empty`] and [`wait::Banner`] by themselves.
+//! - [`rows::VirtualRows`]: long lists, see its head.
 //! - [`copy::Copy`]: copies a text and says so. [`copy::Tag`], [`copy::Key`] (a keyboard key).
 //!
 //! - [`diff::Diff`]: what differs between two texts. [`editor::Editor`]: a coloured textarea. [`lanes::Lanes`]: states over time.
@@ -31,6 +32,7 @@ pub(crate) mod health;
 pub(crate) mod icon;
 pub(crate) mod lamps;
 pub(crate) mod lanes;
+pub(crate) mod rows;
 pub(crate) mod syntax;
 pub(crate) mod trace;
 pub(crate) mod wait;

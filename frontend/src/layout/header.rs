@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::palette::{Overlay, use_overlay};
 use crate::{
     api::{live::Link, use_live},
     components::{Icon, IconButton},
@@ -16,15 +17,33 @@ use crate::{
 /// The bar.
 #[component]
 pub(crate) fn Header() -> impl IntoView {
+    let open = use_overlay();
     view! {
         <header class="top">
             <div class="only-m"><Datacenters/></div>
             <Crumbs/>
+            <Find/>
             <LiveMark/>
+            <IconButton icon="search" label="Search or run a command" class="only-m" on_press=move || open.set(Some(Overlay::Palette))/>
+            <IconButton icon="help" label="Keyboard shortcuts" class="hide-m" on_press=move || open.set(Some(Overlay::Help))/>
             <ThemeSwitch/>
         </header>
     }
     .into_any()
+}
+
+/// Looks like a search field, opens the palette.
+#[component]
+fn Find() -> impl IntoView {
+    let open = use_overlay();
+    let mac = window().navigator().user_agent().is_ok_and(|agent| agent.contains("Mac"));
+    view! {
+        <button class="find" type="button" aria-haspopup="dialog" on:click=move |_| open.set(Some(Overlay::Palette))>
+            <Icon name="search"/>
+            "Search or run a command"
+            <kbd>{if mac { "⌘K" } else { "Ctrl K" }}</kbd>
+        </button>
+    }
 }
 
 /// The way down to this page.
@@ -134,12 +153,12 @@ fn LiveMark() -> impl IntoView {
 fn ThemeSwitch() -> impl IntoView {
     let theme = use_preferences().theme;
     move || {
-        let (icon, label, next) = match theme.get() {
-            Theme::System => ("screen", "Theme: as the system. Switch to light", Theme::Light),
-            Theme::Light => ("sun", "Theme: light. Switch to dark", Theme::Dark),
-            Theme::Dark => ("moon", "Theme: dark. Switch to the system's", Theme::System),
+        let (icon, label) = match theme.get() {
+            Theme::System => ("screen", "Theme: as the system. Switch to light"),
+            Theme::Light => ("sun", "Theme: light. Switch to dark"),
+            Theme::Dark => ("moon", "Theme: dark. Switch to the system's"),
         };
-        view! { <IconButton icon label on_press=move || theme.set(next)/> }
+        view! { <IconButton icon label on_press=move || theme.update(|theme| *theme = theme.next())/> }
     }
 }
 

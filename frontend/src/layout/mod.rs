@@ -1,6 +1,9 @@
 //! The frame around every page.
 
 mod header;
+mod help;
+pub(crate) mod keys;
+pub(crate) mod palette;
 pub(crate) mod sidebar;
 mod toasts;
 
@@ -11,6 +14,9 @@ use wasm_bindgen::JsCast;
 #[component]
 pub(crate) fn Shell(children: Children) -> impl IntoView {
     sidebar::provide_overview();
+    let overlay = RwSignal::new(None);
+    provide_context(palette::OpenOverlay(overlay));
+    keys::install(overlay);
     let skip = |event: web_sys::MouseEvent| {
         event.prevent_default();
         let main = document().get_element_by_id("main").and_then(|main| main.dyn_into::<web_sys::HtmlElement>().ok());
@@ -28,6 +34,8 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
             <sidebar::BottomBar/>
         </div>
         <toasts::Toasts/>
+        <palette::Palette overlay/>
+        <help::Help overlay/>
     }
     .into_any()
 }

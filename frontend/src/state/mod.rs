@@ -2,12 +2,14 @@
 //! stream.
 
 pub(crate) mod agent;
+pub(crate) mod clock;
 pub(crate) mod notices;
 pub(crate) mod preferences;
 pub(crate) mod token;
 
 /// Provides them all. Called once.
 pub(crate) fn provide() {
+    clock::provide();
     preferences::provide();
     token::provide();
     notices::provide();

@@ -14,6 +14,8 @@ use shared::{
 };
 use wasm_bindgen_futures::spawn_local;
 
+pub(crate) use view::summary;
+
 use super::title;
 use crate::{
     actions::{self, Action},

@@ -163,7 +163,7 @@ fn line(recent: &Recent, now_ms: u64, zone_min: i32) -> Line {
 }
 
 /// What running some checks came to: whether it could be done, a title, a text.
-pub(super) fn summary(of: &str, outcomes: &[Outcome]) -> (bool, String, String) {
+pub(crate) fn summary(of: &str, outcomes: &[Outcome]) -> (bool, String, String) {
     if outcomes.is_empty() {
         return (false, format!("{of} has no check that can be run"), "TTL and alias checks wait for others to report.".to_owned());
     }
