@@ -14,6 +14,7 @@ use crate::{
     local::{self, Error},
     raft,
     rt::Runtime,
+    telemetry,
 };
 
 /// The Consul version whose behaviour Muster has: clients decide by it what they may ask for.
@@ -177,6 +178,9 @@ impl local::Control for Control {
 
     async fn reload(&self) -> Result<(), Error> {
         let loaded = self.config.invocation.load().map_err(|e| Error::Refused(e.to_string()))?;
+        if let (Some(log), Ok(level)) = (telemetry::handle(), loaded.log_level.parse()) {
+            log.set_level(level);
+        }
         let definitions = local::Definitions { services: loaded.services, checks: loaded.checks };
         self.local.reload(definitions).await
     }

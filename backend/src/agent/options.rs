@@ -98,6 +98,7 @@ pub(super) fn http(config: &Config) -> http::Options {
         kv_max_value_size: config.limits.kv_max_value_size as u64,
         discovery_max_stale: config.discovery_max_stale.as_std(),
         max_conns_per_client: config.limits.http_max_conns_per_client,
+        log: crate::telemetry::handle(),
         ..http::Options::default()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything but `agent` and `demo` speaks to an agent over its HTTP API. Contract: command line.
 
+mod agent;
 mod args;
 mod catalog;
 mod client;
@@ -117,6 +118,7 @@ fn arity(command: &Command, args: &Args) -> Result<(), String> {
 
 fn execute(command: &Command, args: &Args, environment: &dyn Fn(&str) -> Option<String>, print: &mut Print) -> u8 {
     match command.name {
+        "agent" => return agent::agent(args, print),
         "keygen" => return keygen::keygen(print),
         "version" => return keygen::version(args, print),
         "validate" => return validate::validate(args, print),

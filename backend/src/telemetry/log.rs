@@ -8,7 +8,7 @@ use std::{
     fmt,
     io::Write,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
 };
@@ -270,12 +270,24 @@ pub fn layer<S: Subscriber>(level: Level, json: bool, clock: Clock, writer: Box<
     (Handle(shared.clone()), LogLayer(shared))
 }
 
-/// Makes this the process's log. The first call decides; a later one answers a log that nothing feeds.
-#[must_use]
+static PROCESS: OnceLock<Handle> = OnceLock::new();
+
+/// Makes this the process's log. The first call decides; a later one answers the first one's log.
 pub fn init(level: Level, json: bool, writer: Box<dyn Write + Send>) -> Handle {
-    let (handle, layer) = layer(level, json, Clock::system(), writer);
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
-    handle
+    PROCESS
+        .get_or_init(|| {
+            let (handle, layer) = layer(level, json, Clock::system(), writer);
+            // Fails only when an embedder has a subscriber of its own; then that one has the lines.
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
+            handle
+        })
+        .clone()
+}
+
+/// The process's log, once [`init`] was called.
+#[must_use]
+pub fn handle() -> Option<Handle> {
+    PROCESS.get().cloned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod view;
 
 use std::sync::OnceLock;
 
-pub use log::{Handle, Subscription, init, layer};
+pub use log::{Handle, Subscription, handle, init, layer};
 pub use metrics::{INTERVAL, Metrics, Options};
 pub use record::{Level, Record, UnknownLevel};
 pub use view::{Gauge, Summary, View};

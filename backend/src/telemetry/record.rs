@@ -100,7 +100,7 @@ fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let needs_quotes = text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"' || c == '=');
+    let needs_quotes = text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"');
     if needs_quotes { format!("{text:?}") } else { text }
 }
 
@@ -161,7 +161,7 @@ mod tests {
         check(
             Level::Debug,
             vec![("a", 1.into()), ("b", "x y".into()), ("c", "".into()), ("d", true.into())],
-            "2026-11-22T19:01:06.007Z [DEBUG] agent.server: it is up: a=1 b=\"x y\" c=\"\" d=true",
+            "2026-11-22T19:01:06.007Z [DEBUG] agent.server: it is up: a=1 b=\"x y\" c= d=true",
         );
         check(Level::Error, vec![("why", "a\nb".into())], "2026-11-22T19:01:06.007Z [ERROR] agent.server: it is up: why=\"a\\nb\"");
     }
