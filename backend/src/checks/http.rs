@@ -64,13 +64,19 @@ fn failure(request: &Http, url: &str, reason: &str) -> String {
 type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An answer whose body is still on the wire, and the connection it comes over.
-struct Answer {
+pub(super) struct Answer {
     response: http::Response<Incoming>,
     connection: Connection,
 }
 
 impl Answer {
-    fn status_line(&self) -> String {
+    /// Whether the answer is a 2xx.
+    pub(super) fn is_success(&self) -> bool {
+        self.response.status().is_success()
+    }
+
+    /// `200 OK`, with the words the server chose.
+    pub(super) fn status_line(&self) -> String {
         let status = self.response.status();
         let given = self.response.extensions().get::<hyper::ext::ReasonPhrase>();
         let phrase = given.map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned());
@@ -85,7 +91,8 @@ impl Answer {
         Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
     }
 
-    async fn read(mut self, kept: &mut Ring) {
+    /// Reads the body to its end.
+    pub(super) async fn read(mut self, kept: &mut Ring) {
         let body = self.response.body_mut();
         let frames = async {
             while let Some(Ok(frame)) = body.frame().await {
@@ -167,7 +174,8 @@ async fn send(url: &Url, method: &Method, headers: HeaderMap, body: Bytes, reque
     }
 }
 
-async fn exchange<S>(stream: S, message: http::Request<Full<Bytes>>) -> Result<Answer, String>
+/// Sends a request over a fresh connection.
+pub(super) async fn exchange<S>(stream: S, message: http::Request<Full<Bytes>>) -> Result<Answer, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

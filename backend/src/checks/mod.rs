@@ -5,8 +5,11 @@
 mod alias;
 mod definition;
 mod dial;
+mod docker;
 mod grpc;
+mod h2ping;
 mod http;
+mod os_service;
 mod output;
 mod schedule;
 mod script;
@@ -61,9 +64,14 @@ async fn run(kind: &Kind, timeout: std::time::Duration, output_size_max: usize, 
         Kind::Tcp { address, tls } => tcp::run(address, tls.as_ref(), timeout, world).await,
         Kind::Udp { address } => udp::run(address, timeout).await,
         Kind::Grpc { target, tls } => grpc::run(target, tls.as_ref(), timeout, world).await,
-        Kind::Docker { .. } | Kind::H2Ping { .. } | Kind::OsService { .. } | Kind::Ttl { .. } | Kind::Alias(_) => {
-            Outcome::critical(format!("a check of type {} cannot be run", kind.word()))
+        Kind::Docker { container, shell, args } => {
+            let joined = [shell.clone(), "-c".to_owned(), args.join(" ")];
+            let command = if shell.is_empty() { args.as_slice() } else { &joined };
+            docker::run(container, command, timeout, output_size_max).await
         }
+        Kind::H2Ping { address, tls } => h2ping::run(address, tls.as_ref(), timeout, world).await,
+        Kind::OsService { name } => os_service::run(name, timeout, output_size_max).await,
+        Kind::Ttl { .. } | Kind::Alias(_) => Outcome::critical(format!("a check of type {} cannot be run", kind.word())),
     }
 }
 

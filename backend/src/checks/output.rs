@@ -31,6 +31,11 @@ impl Ring {
         String::from_utf8_lossy(&[front, back].concat()).into_owned()
     }
 
+    /// What was kept, as it came.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.kept.into()
+    }
+
     /// What was kept, and in front of it how much there was, if some of it was lost.
     pub(super) fn text_with_size(&self) -> String {
         if self.total > self.kept.len() as u64 {

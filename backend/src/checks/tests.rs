@@ -374,3 +374,18 @@ async fn grpc_speaks_tls() {
     let found = outcome(serde_json::json!({"GRPC": address.to_string(), "GRPCUseTLS": true, "Interval": "1s"})).await;
     assert!(found.output.contains("x509: certificate signed by unknown authority"), "{}", found.output);
 }
+
+#[tokio::test]
+async fn h2ping_passes_when_the_ping_is_acknowledged() {
+    let (address, secured) = (health_service(None).await, health_service(Some(acceptor(&[b"h2"]))).await);
+    let plain = serde_json::json!({"H2PING": address.to_string(), "H2PingUseTLS": false, "Interval": "1s"});
+    expect(&outcome(plain).await, "passing", "HTTP2 ping was successful");
+    let tls = serde_json::json!({"H2PING": secured.to_string(), "TLSSkipVerify": true, "Interval": "1s"});
+    expect(&outcome(tls).await, "passing", "HTTP2 ping was successful");
+    let free = free_address().await;
+    let refused = serde_json::json!({"H2PING": free.to_string(), "H2PingUseTLS": false, "Interval": "1s"});
+    expect(&outcome(refused).await, "critical", &format!("Failed to dial to {free}: dial tcp {free}: connect: connection refused"));
+    let web = web(None).await;
+    let other = serde_json::json!({"H2PING": web.address.to_string(), "H2PingUseTLS": false, "Interval": "1s", "Timeout": "2s"});
+    assert!(outcome(other).await.output.starts_with("HTTP2 ping failed: "));
+}

@@ -490,7 +490,7 @@ async fn filters_select_services_and_checks() {
     agent.service(json!({"Name": "api", "Check": {"TTL": "1h", "Status": "passing"}})).await.expect("registered");
     assert_eq!(agent.handle.services("Service == web").expect("a filter").into_keys().collect::<Vec<_>>(), ["web"]);
     assert_eq!(agent.handle.checks("Status == passing").expect("a filter").into_keys().collect::<Vec<_>>(), ["service:api"]);
-    assert!(matches!(agent.handle.services("Service =="), Err(Error::BadRequest(_))));
+    assert!(matches!(agent.handle.services("Service =="), Err(Error::Refused(_))));
 }
 
 fn files(services: &[serde_json::Value], checks: &[serde_json::Value]) -> Definitions {

@@ -76,7 +76,7 @@ impl Inner {
 }
 
 fn select<T: filter::Filterable>(expression: &str, rows: &mut Vec<T>) -> Result<(), Error> {
-    filter::select(expression, rows).map_err(|refused| Error::BadRequest(refused.to_string()))
+    filter::select(expression, rows).map_err(|refused| Error::Refused(refused.to_string()))
 }
 
 fn health(state: &State, service: &Service, datacenter: &str) -> ServiceHealth {
