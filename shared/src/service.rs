@@ -52,7 +52,7 @@ pub struct Connect {
 }
 
 /// A proxy's definition: the fields Muster reads, the rest as sent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Proxy {
     /// Service the proxy stands for.
@@ -68,10 +68,8 @@ pub struct Proxy {
     #[serde(skip_serializing_if = "go::is_default")]
     pub local_service_port: i64,
     /// Gateway mode, as sent.
-    #[serde(default = "empty_object")]
     pub mesh_gateway: serde_json::Value,
     /// Exposed paths, as sent.
-    #[serde(default = "empty_object")]
     pub expose: serde_json::Value,
     /// Opaque configuration, as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,8 +79,21 @@ pub struct Proxy {
     pub upstreams: Option<serde_json::Value>,
 }
 
-fn empty_object() -> serde_json::Value {
-    serde_json::Value::Object(serde_json::Map::new())
+impl Default for Proxy {
+    /// No proxy: what has no fields is still written as an object.
+    fn default() -> Self {
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        Self {
+            destination_service_name: String::new(),
+            destination_service_id: String::new(),
+            local_service_address: String::new(),
+            local_service_port: 0,
+            mesh_gateway: empty(),
+            expose: empty(),
+            config: None,
+            upstreams: None,
+        }
+    }
 }
 
 /// A service instance on a node, as the catalog stores it (`NodeService`).

@@ -8,7 +8,12 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
-use shared::agent::{ServiceHealth, ServiceRegistration};
+use serde::Serialize;
+use shared::{
+    agent::{AgentCheck, AgentService, ServiceHealth, ServiceRegistration},
+    go,
+    health::Status,
+};
 
 use super::{agent::maintenance_query, error::Error, extract::Call, query::parse_bool, respond};
 
@@ -80,7 +85,7 @@ pub(super) async fn maintenance(call: Call) -> Result<Response, Error> {
 pub(super) async fn health_by_id(call: Call) -> Result<Response, Error> {
     let id = call.name("Missing serviceID")?;
     match call.context.local.service_health(&id) {
-        Some(health) => health_answer(&call, &health.aggregated_status.clone(), None, &health),
+        Some(health) => health_answer(&call, &health.aggregated_status, None, &Report::of(&health)),
         None => {
             let text = format!("ServiceId {id} not found");
             let unknown = ServiceHealth { aggregated_status: "critical".to_owned(), ..ServiceHealth::default() };
@@ -96,7 +101,81 @@ pub(super) async fn health_by_name(call: Call) -> Result<Response, Error> {
         return health_answer(&call, "critical", Some(&format!("ServiceName {name} Not Found")), &found);
     }
     let worst = found.iter().map(|health| health.aggregated_status.as_str()).max_by_key(|word| badness(word)).unwrap_or("passing");
-    health_answer(&call, worst, None, &found)
+    health_answer(&call, worst, None, &found.iter().map(Report::of).collect::<Vec<_>>())
+}
+
+/// A service's health as these two endpoints write it: the definitions of checks with every field, none of them filled.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Report<'a> {
+    aggregated_status: &'a str,
+    service: &'a Option<AgentService>,
+    checks: Option<Vec<ReportedCheck<'a>>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReportedCheck<'a> {
+    node: &'a str,
+    #[serde(rename = "CheckID")]
+    id: &'a str,
+    name: &'a str,
+    status: &'a Status,
+    notes: &'a str,
+    output: &'a str,
+    #[serde(rename = "ServiceID")]
+    service_id: &'a str,
+    service_name: &'a str,
+    service_tags: &'a [String],
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    definition: EmptyDefinition,
+    create_index: u64,
+    modify_index: u64,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EmptyDefinition {
+    interval: go::Duration,
+    timeout: go::Duration,
+    deregister_critical_service_after: go::Duration,
+    #[serde(rename = "HTTP")]
+    http: &'static str,
+    header: Option<()>,
+    method: &'static str,
+    body: &'static str,
+    #[serde(rename = "TLSSkipVerify")]
+    tls_skip_verify: bool,
+    #[serde(rename = "TCP")]
+    tcp: &'static str,
+}
+
+impl<'a> Report<'a> {
+    fn of(health: &'a ServiceHealth) -> Self {
+        let checks = health.checks.as_ref().map(|checks| checks.iter().map(ReportedCheck::of).collect());
+        Self { aggregated_status: &health.aggregated_status, service: &health.service, checks }
+    }
+}
+
+impl<'a> ReportedCheck<'a> {
+    fn of(check: &'a AgentCheck) -> Self {
+        Self {
+            node: &check.node,
+            id: &check.id,
+            name: &check.name,
+            status: &check.status,
+            notes: &check.notes,
+            output: &check.output,
+            service_id: &check.service_id,
+            service_name: &check.service_name,
+            service_tags: &check.service_tags,
+            kind: "",
+            definition: EmptyDefinition::default(),
+            create_index: 0,
+            modify_index: 0,
+        }
+    }
 }
 
 fn badness(word: &str) -> u8 {
@@ -118,11 +197,13 @@ fn health_answer<T: serde::Serialize>(call: &Call, word: &str, missing: Option<&
     };
     let accepts_text = call.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/plain"));
     let mut response = if call.query.get("format") == "text" || accepts_text {
-        respond::text(status, missing.unwrap_or(word))
+        let mut response = respond::text(status, missing.unwrap_or(word));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
     } else {
         respond::json_with(call, status, value)?
     };
-    if let Ok(reason) = HeaderValue::from_str(word) {
+    if let Ok(reason) = HeaderValue::from_str(missing.unwrap_or(word)) {
         response.headers_mut().insert(REASON, reason);
     }
     Ok(response)

@@ -14,7 +14,7 @@ use futures_util::stream;
 use serde::Serialize;
 use shared::changes::{Change, Position, Topic, event};
 
-use super::{error::Error, extract::Call, query::Query, respond::Streamed};
+use super::{error::Error, extract::Call, query::Query, respond::Unencoded};
 use crate::rt::{Shutdown, clock};
 
 /// Longest silence.
@@ -31,7 +31,7 @@ pub(super) async fn stream(call: Call) -> Result<Response, Error> {
         Some((Ok::<_, std::convert::Infallible>(event), reader))
     }));
     let mut response = Response::new(body);
-    response.extensions_mut().insert(Streamed);
+    response.extensions_mut().insert(Unencoded);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -7,11 +7,11 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 
-use super::{Context, Peer, error::Error, extract::Call, path, query::Query, respond, routes::Match, ui};
+use super::{Context, Options, Peer, error::Error, extract::Call, path, query::Query, respond, routes::Match, ui};
 use crate::{rt::clock, telemetry};
 
 /// No request takes longer: the longest blocking query is 10 minutes and a sixteenth.
@@ -139,11 +139,7 @@ fn unmatched(context: &Arc<Context>, path: &str, request: &Request) -> Response 
     let options = &context.options;
     let with_body = matches!(*request.method(), Method::GET | Method::HEAD);
     if path == "/" {
-        return match (options.ui, request.headers().contains_key("x-forwarded-prefix")) {
-            (false, _) => respond::text(StatusCode::OK, NO_UI),
-            (true, true) => ui::redirect(request.headers()),
-            (true, false) => respond::redirect(&options.ui_content_path, with_body),
-        };
+        return if options.ui { to_ui(request.headers(), options, with_body) } else { respond::text(StatusCode::OK, NO_UI) };
     }
     if options.ui
         && let Some(file) = path.strip_prefix(options.ui_content_path.as_str())
@@ -151,9 +147,19 @@ fn unmatched(context: &Arc<Context>, path: &str, request: &Request) -> Response 
         return if with_body { ui::respond(file, request.headers()) } else { refuse_method(request.method(), "GET,HEAD") };
     }
     if options.ui && format!("{path}/") == options.ui_content_path {
-        return ui::redirect(request.headers());
+        return to_ui(request.headers(), options, with_body);
     }
-    respond::text(StatusCode::NOT_FOUND, if path.starts_with("/v1/") { NOT_AN_ENDPOINT } else { NOT_THE_API })
+    let mut response = respond::text(StatusCode::NOT_FOUND, if path.starts_with("/v1/") { NOT_AN_ENDPOINT } else { NOT_THE_API });
+    response.extensions_mut().insert(respond::Unencoded);
+    response
+}
+
+/// To the dashboard; behind a proxy that names its prefix, below that.
+fn to_ui(headers: &HeaderMap, options: &Options, with_body: bool) -> Response {
+    if headers.contains_key("x-forwarded-prefix") {
+        return ui::redirect(headers);
+    }
+    respond::redirect(&options.ui_content_path, with_body)
 }
 
 /// Where a handler panicked: the client gets a status, the log the reason.

@@ -151,7 +151,7 @@ pub fn serve(
 fn app(options: Options, router: rpc::Router, local: local::Handle, control: Arc<dyn local::Control>, runtime: &Runtime) -> Router {
     let shutdown = runtime.tasks.shutdown();
     let context = Arc::new(Context { options, router, local, control, runtime: runtime.clone(), shutdown, table: routes() });
-    let ended = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<respond::Streamed>().is_none();
+    let ended = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<respond::Unencoded>().is_none();
     Router::new()
         .fallback(move |request: Request| dispatch::dispatch(context.clone(), request))
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(ended)))

@@ -13,7 +13,7 @@ use futures_util::stream;
 use super::{
     error::Error,
     extract::Call,
-    respond::{self, Streamed},
+    respond::{self, Unencoded},
 };
 use crate::telemetry;
 
@@ -47,7 +47,7 @@ pub(super) async fn log(call: Call) -> Result<Response, Error> {
         Some((Ok::<_, std::convert::Infallible>(format!("{line}\n")), (lines, shutdown)))
     }));
     let mut response = Response::new(body);
-    response.extensions_mut().insert(Streamed);
+    response.extensions_mut().insert(Unencoded);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Ok(response)
 }

@@ -6,10 +6,7 @@ use axum::{
 };
 
 use super::{agent::maintenance_query, agent_service::replaces_checks, error::Error, extract::Call, respond};
-use crate::{
-    local,
-    rpc::{self, AgentReply, Payload},
-};
+use crate::rpc::{self, AgentReply, Payload};
 
 pub(super) async fn call(mut call: Call) -> Result<Response, Error> {
     let request = call.write()?;
@@ -58,37 +55,10 @@ fn allowed(call: &Call, method: &Method) -> Result<(), Error> {
     Err(Error::new(StatusCode::METHOD_NOT_ALLOWED, format!("method {} not allowed", call.method)))
 }
 
-/// Makes an agent call: directly when the node is this one, else through the servers.
+/// Has that node's agent do it; the servers know how to reach it, also when it is this one.
 pub(super) async fn carry(call: &Call, request: rpc::Request, node: &str, payload: Payload) -> Result<AgentReply, Error> {
-    let options = &call.context.options;
-    let here = request.datacenter.is_empty() || request.datacenter == options.datacenter;
-    if here && node.eq_ignore_ascii_case(&options.node_name) {
-        return Ok(perform(&call.context.local, &request.token, payload).await?);
-    }
     let operation = rpc::AgentCall { node: node.to_owned(), payload };
     Ok(call.context.router.call(request, operation).await?.value)
-}
-
-async fn perform(local: &local::Handle, token: &str, payload: Payload) -> Result<AgentReply, local::Error> {
-    match payload {
-        Payload::RunCheck { check_id } => return Ok(AgentReply::Run(Box::new(local.run_check(&check_id).await?))),
-        Payload::CheckStatus { check_id } => {
-            let status = local.check_status(&check_id).ok_or_else(|| local::Error::NotFound(unknown_check(&check_id)))?;
-            return Ok(AgentReply::CheckStatus(Box::new(status)));
-        }
-        Payload::Services => return Ok(AgentReply::Services(local.services("")?)),
-        Payload::RegisterService { registration, replace_existing_checks } => {
-            local.register_service(*registration, replace_existing_checks, token).await?;
-        }
-        Payload::DeregisterService { service_id } => local.deregister_service(&service_id).await?,
-        Payload::ServiceMaintenance { service_id, enable, reason } => local.service_maintenance(&service_id, enable, &reason).await?,
-        Payload::NodeMaintenance { enable, reason } => local.node_maintenance(enable, &reason).await?,
-    }
-    Ok(AgentReply::Done)
-}
-
-fn unknown_check(id: &str) -> String {
-    format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name.")
 }
 
 /// What an agent's reply looks like to the client.

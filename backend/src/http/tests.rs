@@ -310,6 +310,13 @@ async fn failures_have_consuls_status_and_text() {
     api.check("PUT /v1/catalog/register", 400, "Request decode failed: EOF").await;
     api.check("PUT /v1/catalog/register\n\n{\"node\":\"n\",\"Later\":1}", 200, "true").await;
     api.check("GET /v1/muster/check/status/n9/c", 502, "node n9 cannot be reached").await;
+    let register = "PUT /v1/muster/agent/n9/service/register?replace-existing-checks\n\n{\"name\":\"web\"}";
+    api.check(register, 502, "node n9 cannot be reached").await;
+    let (_, Operation::AgentCall(carried)) = api.last() else { panic!("not an agent call") };
+    let rpc::Payload::RegisterService { registration, replace_existing_checks } = carried.payload else { panic!("not a registration") };
+    assert_eq!((carried.node.as_str(), registration.name.as_str(), replace_existing_checks), ("n9", "web", true));
+    api.check("GET /v1/muster/agent/n9/maintenance?enable=true", 405, "method GET not allowed").await;
+    api.check("PUT /v1/muster/agent/n9/maintenance", 400, "Missing value for enable").await;
     api.check("GET /v1/muster/check/history", 400, "Missing node name or ?service").await;
     api.check("GET /v1/muster/changes?topic=x", 400, "Invalid topic: \"x\" is none of node, service, check, kv, session, raft").await;
     api.check("GET /v1/muster/catalog/services?limit=9999", 400, "Invalid limit: at most 500 rows a page").await;
@@ -333,7 +340,7 @@ async fn a_service_lives_through_the_agents_api() {
     api.check("PUT /v1/agent/check/update/service:web\n\n{\"Status\":\"bogus\"}", 400, "Invalid check status: 'bogus'").await;
     api.check("PUT /v1/agent/service/maintenance/web", 400, "Missing value for enable").await;
     api.check("PUT /v1/agent/service/maintenance/web?enable=zz", 400, "Invalid value for enable: \"zz\"").await;
-    api.check("PUT /v1/muster/agent/N1/service/maintenance/web?enable=true&reason=why", 200, "").await;
+    api.check("PUT /v1/agent/service/maintenance/web?enable=true&reason=why", 200, "").await;
     api.check("GET /v1/agent/health/service/id/web?format=text", 503, "maintenance").await;
     api.check("GET /v1/agent/service/nope", 404, "unknown service ID: nope").await;
     api.check("GET /v1/agent/health/service/id/nope?format=text", 404, "ServiceId nope not found").await;

@@ -15,26 +15,26 @@ use crate::rpc::{self, Answer, TypedOperation};
 
 pub(super) async fn nodes(call: Call) -> Result<Response, Error> {
     let answer = stale_without_leader(&call, rpc::UiNodes { node: String::new() }).await?;
-    respond::read(&call, &answer)
+    respond::internal_read(&call, &answer)
 }
 
 pub(super) async fn node(call: Call) -> Result<Response, Error> {
     let node = call.name("Missing node name")?;
     let Answer { meta, mut value } = stale_without_leader(&call, rpc::UiNodes { node }).await?;
     match value.pop() {
-        Some(value) => respond::read(&call, &Answer { meta, value }),
+        Some(value) => respond::internal_read(&call, &Answer { meta, value }),
         None => Err(Error::not_found("")),
     }
 }
 
 pub(super) async fn services(call: Call) -> Result<Response, Error> {
     let answer = stale_without_leader(&call, rpc::UiServices {}).await?;
-    respond::read(&call, &answer)
+    respond::internal_read(&call, &answer)
 }
 
 pub(super) async fn catalog_overview(call: Call) -> Result<Response, Error> {
     let Answer { meta, value } = stale_without_leader(&call, rpc::UiNodes { node: String::new() }).await?;
-    respond::read(&call, &Answer { meta, value: overview(&value) })
+    respond::internal_read(&call, &Answer { meta, value: overview(&value) })
 }
 
 /// These reads are for people who look what is wrong: without a leader any server's answer is better than none.
