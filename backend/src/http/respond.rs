@@ -172,7 +172,8 @@ impl<F: Formatter> Formatter for GoFormat<F> {
     }
 
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.held = self.no_tags == NoTags::Null && matches!(self.key.as_str(), "Tags" | "ServiceTags");
+        let key = std::mem::take(&mut self.key);
+        self.held = self.no_tags == NoTags::Null && matches!(key.as_str(), "Tags" | "ServiceTags");
         if self.held { Ok(()) } else { self.inner.begin_array(writer) }
     }
 
@@ -215,6 +216,7 @@ impl<F: Formatter> Formatter for GoFormat<F> {
     }
 
     fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.key.clear();
         self.inner.end_object_value(writer)
     }
 }
