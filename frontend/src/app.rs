@@ -35,7 +35,7 @@ fn App() -> impl IntoView {
         }
     });
     let screen = Memo::new(move |_| Screen::of(&router.place().read()));
-    view! { <Shell>{move || screen.get().show()}</Shell> }
+    view! { <Shell>{move || screen.get().show()}</Shell> <pages::register::RegisterDrawer/> }
 }
 
 /// What is mounted: two places with the same screen keep its state.

@@ -35,6 +35,7 @@ pub(crate) mod lanes;
 pub(crate) mod rows;
 pub(crate) mod syntax;
 pub(crate) mod trace;
+pub(crate) mod tree;
 pub(crate) mod wait;
 
 pub(crate) use button::{Button, IconButton, Kind};

@@ -6,25 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::kv::Entry;
 
+use crate::components::tree::Row;
+
 /// Most bytes a value may hold unless the agent is configured otherwise.
 pub(crate) const VALUE_MAX: usize = 512 * 1024;
 /// More keys than this are deleted only after their prefix has been typed.
 pub(crate) const TYPE_TO_CONFIRM: usize = 20;
-
-/// One visible row of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Row {
-    /// The whole key; a folder ends with `/`.
-    pub(crate) key: String,
-    /// The last part.
-    pub(crate) label: String,
-    /// From 1.
-    pub(crate) level: usize,
-    /// `None` for a key, else whether the folder is open.
-    pub(crate) open: Option<bool>,
-    /// The folder is open and its keys have not come yet.
-    pub(crate) waiting: bool,
-}
 
 /// The rows under the root, depth first. `listed` holds the answer of `?keys&separator=/` for each folder asked.
 pub(crate) fn rows(listed: &BTreeMap<String, Vec<String>>, open: &BTreeSet<String>) -> Vec<Row> {

@@ -12,7 +12,7 @@ use leptos::prelude::*;
 use shared::health::Health;
 
 pub(crate) use checks::{Checks, title as check_title};
-pub(crate) use model::{Ref, Runs, clock, definitions};
+pub(crate) use model::{Runs, clock, definitions};
 
 use self::model::Model;
 use super::title;

@@ -49,7 +49,12 @@ pub(crate) fn clock() -> Signal<u64> {
             if server == 0 || at == 0 { 0 } else { server as i64 - at as i64 }
         })
     };
-    if let Ok(timer) = set_interval_with_handle(move || drop(now.try_set(here())), Duration::from_secs(1)) {
+    if let Ok(timer) = set_interval_with_handle(
+        move || {
+            now.try_set(here());
+        },
+        Duration::from_secs(1),
+    ) {
         on_cleanup(move || timer.clear());
     }
     // A few hundred milliseconds are the way of the answer, not a wrong clock.
