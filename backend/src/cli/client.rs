@@ -65,6 +65,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// An agent of this process, by its URL.
+    pub(super) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), verify: true, ..Self::default() }
+    }
+
     /// What flags and environment say; a flag wins over the environment. `environment` answers variables by the part of
     /// their name behind `MUSTER_` and `CONSUL_`, and the former wins over the latter.
     ///

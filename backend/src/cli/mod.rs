@@ -7,6 +7,7 @@ mod args;
 mod catalog;
 mod client;
 mod commands;
+mod demo;
 mod help;
 mod keygen;
 mod kv;
@@ -119,6 +120,7 @@ fn arity(command: &Command, args: &Args) -> Result<(), String> {
 fn execute(command: &Command, args: &Args, environment: &dyn Fn(&str) -> Option<String>, print: &mut Print) -> u8 {
     match command.name {
         "agent" => return agent::agent(args, print),
+        "demo" => return demo::demo(args, print),
         "keygen" => return keygen::keygen(print),
         "version" => return keygen::version(args, print),
         "validate" => return validate::validate(args, print),
