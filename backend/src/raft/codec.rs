@@ -40,7 +40,7 @@ mod tests {
     use crate::store::Command;
 
     fn check(command: Command) {
-        let id = types::LogId::new(openraft::impls::leader_id_std::LeaderId::new(3, types::NodeId::from_u128(1)).to_committed(), 7);
+        let id = types::LogId::new(openraft::impls::leader_id_std::LeaderId::new(3, types::NodeId::from(1)).to_committed(), 7);
         let entry = types::Entry::new(id, EntryPayload::Normal(command));
         let bytes = encode(&entry).expect("encodes");
         let back: types::Entry = decode(&bytes).expect("decodes");

@@ -13,10 +13,13 @@ use openraft::{
 };
 
 use super::{
-    snapshot::Image,
+    snapshot::{self, Archive, Image},
     types::{LogId, Membership, Snapshot, SnapshotMeta, Types},
 };
-use crate::store::{Command, Reply, Store};
+use crate::{
+    rt::Tasks,
+    store::{Command, Reply, State, Store},
+};
 
 /// Commands applied at once at most, so that one publication does not take long.
 const BATCH: usize = 512;
@@ -30,12 +33,40 @@ pub(super) struct Machine {
     applied: Option<LogId>,
     membership: Membership,
     newest: Newest,
+    /// None in memory.
+    archive: Option<Archive>,
+    tasks: Tasks,
 }
 
 impl Machine {
-    /// A machine that has applied nothing yet.
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, applied: None, membership: Membership::default(), newest: Newest::default() }
+    /// A machine that has applied nothing yet and keeps snapshots in memory.
+    pub(super) fn in_memory(store: Arc<Store>, tasks: &Tasks) -> Self {
+        let (membership, newest) = (Membership::default(), Newest::default());
+        Self { store, applied: None, membership, newest, archive: None, tasks: tasks.clone() }
+    }
+
+    /// A machine that goes on from the newest snapshot of the archive.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(super) fn on_disk(store: Arc<Store>, archive: Archive, tasks: &Tasks) -> io::Result<Self> {
+        let mut machine = Self::in_memory(store, tasks);
+        if let Some((meta, image, state)) = archive.newest()? {
+            machine.store.install(state);
+            (machine.applied, machine.membership) = (meta.last_log_id, meta.last_membership.clone());
+            machine.newest = Arc::new(Mutex::new(Some((meta, image))));
+        }
+        machine.archive = Some(archive);
+        Ok(machine)
+    }
+
+    /// Index of the last entry applied.
+    pub(super) fn applied(&self) -> Option<u64> {
+        self.applied.map(|id| id.index())
+    }
+
+    fn keeper(&self) -> Keeper {
+        Keeper { newest: self.newest.clone(), archive: self.archive.clone(), tasks: self.tasks.clone() }
     }
 
     /// Applies what is ready and answers it.
@@ -98,13 +129,15 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
-        Builder { meta, image: Image(self.store.state()), newest: self.newest.clone() }
+        Builder { meta, state: self.store.state(), keeper: self.keeper() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: Image) -> io::Result<()> {
-        self.store.install((*image.0).clone());
+        let state = self.tasks.spawn_blocking(move || snapshot::state(&image)).await.map_err(io::Error::other)??;
+        // On disk first: the log before it goes next.
+        self.keeper().keep(meta.clone(), state.clone()).await?;
+        self.store.install((*state).clone());
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta.clone(), image));
         Ok(())
     }
 
@@ -114,19 +147,39 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
+/// Keeps the newest snapshot, in memory or on disk.
+struct Keeper {
+    newest: Newest,
+    archive: Option<Archive>,
+    tasks: Tasks,
+}
+
+impl Keeper {
+    async fn keep(&self, meta: SnapshotMeta, state: Arc<State>) -> io::Result<Image> {
+        let image = match self.archive.clone() {
+            Some(archive) => {
+                let meta = meta.clone();
+                self.tasks.spawn_blocking(move || archive.save(&meta, &state)).await.map_err(io::Error::other)??
+            }
+            None => Image::State(state),
+        };
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, image.clone()));
+        Ok(image)
+    }
+}
+
 /// Makes a snapshot of the state as it was when the builder was made.
 pub(super) struct Builder {
     meta: SnapshotMeta,
-    image: Image,
-    newest: Newest,
+    state: Arc<State>,
+    keeper: Keeper,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let made = (self.meta.clone(), self.image.clone());
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
-        Ok(Snapshot { meta: made.0, snapshot: made.1 })
+        let snapshot = self.keeper.keep(self.meta.clone(), self.state.clone()).await?;
+        Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }

@@ -164,6 +164,14 @@ impl Handle {
         self.node.wait_for_leader(longest).await
     }
 
+    /// Brings a server up to date and makes it a voter. Only the leader can.
+    ///
+    /// # Errors
+    /// As for [`Handle::propose`].
+    pub async fn add_voter(&self, peer: Peer) -> Result<(), Error> {
+        self.node.add_voter(peer).await
+    }
+
     /// Answers a message that another server's [`Transport`] brought here.
     pub async fn receive(&self, message: &[u8]) -> Vec<u8> {
         self.node.receive(message).await

@@ -1,9 +1,15 @@
 //! Starts a Raft node and answers its [`Handle`](super::Handle): proposals, reads, status.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use openraft::{
-    Config, Instant as _, ServerState, SnapshotPolicy,
+    ChangeMembers, Config, Instant as _, ServerState, SnapshotPolicy,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     raft::ReadPolicy,
@@ -12,18 +18,23 @@ use openraft::{
 
 use super::{
     Error, Options, Peer, Status,
-    log::LogStore,
+    log::{self, LogStore},
     machine::Machine,
     network::{self, Network, Transport},
+    snapshot::Archive,
     types::{NodeId, Raft, Server, Types},
 };
+use tokio::task::JoinHandle;
+
 use crate::{
-    rt::{Runtime, clock},
+    rt::{Runtime, Tasks, clock},
     store::{Command, Reply, Store},
 };
 
 /// How long a proposal waits for a leadership that is just being confirmed.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long a stop waits for the last flush.
+const CLOSE: Duration = Duration::from_secs(10);
 
 type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
 
@@ -32,6 +43,8 @@ pub(super) struct Node {
     raft: Raft,
     id: NodeId,
     metrics: Metrics,
+    /// Ends once the log is closed; taken by whoever waits for that.
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a change of which wakes the watchers of a handle.
@@ -50,7 +63,8 @@ fn config(options: &Options) -> Result<Config, Error> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_threshold.max(1)),
         max_in_snapshot_log_to_keep: options.trailing_logs,
         replication_lag_threshold: options.snapshot_threshold.saturating_mul(2).max(options.trailing_logs).max(1),
-        purge_batch_size: 1024,
+        // Whole segments go anyway; small steps only cost.
+        purge_batch_size: options.snapshot_threshold.clamp(1, 1024),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         backoff: "100ms 200ms 400ms ...1s".to_owned(),
@@ -62,16 +76,43 @@ fn config(options: &Options) -> Result<Config, Error> {
 
 /// Opens the log and starts the node.
 pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
-    let id = NodeId::parse_str(&options.node_id).map_err(|error| Error::Storage(format!("node id {:?}: {error}", options.node_id)))?;
-    let _ = runtime;
-    let log = LogStore::in_memory();
-    let machine = Machine::new(store);
-    let raft = Raft::new(id, Arc::new(config(&options)?), Network(transport), log, machine).await.map_err(fatal)?;
+    let id = parse_id(&options.node_id)?;
+    let config = config(&options)?;
+    let (log, writer, machine) = match &options.data_dir {
+        Some(dir) => open(&dir.join("raft"), &options.log_backend, store, &runtime.tasks).await.map_err(storage)?,
+        None => (LogStore::in_memory(), None, Machine::in_memory(store, &runtime.tasks)),
+    };
+    let raft = Raft::new(id, Arc::new(config), Network(transport), log, machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
-    let node = Node { raft, id, metrics };
+    let node = Node { raft, id, metrics, writer: Mutex::new(writer) };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
+}
+
+fn parse_id(id: &str) -> Result<NodeId, Error> {
+    uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Storage(format!("node id {id:?}: {error}")))
+}
+
+fn storage(error: io::Error) -> Error {
+    Error::Storage(error.to_string())
+}
+
+/// Opens log and newest snapshot, off the async threads.
+async fn open(dir: &Path, backend: &str, store: Arc<Store>, tasks: &Tasks) -> io::Result<(LogStore, Option<JoinHandle<()>>, Machine)> {
+    let (dir, backend, for_machine) = (dir.to_owned(), backend.to_owned(), tasks.clone());
+    let opening = tasks.spawn_blocking(move || {
+        let opened = log::open(&dir, &backend)?;
+        let machine = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, &for_machine)?;
+        if let Some(purged) = opened.head.purged.filter(|purged| machine.applied().is_none_or(|applied| applied < purged.index())) {
+            let reason = format!("{}: no readable snapshot reaches entry {}, where the raft log begins", dir.display(), purged.index());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok((opened, machine))
+    });
+    let (opened, machine) = opening.await.map_err(io::Error::other)??;
+    let (log, writer) = LogStore::on_disk(opened, tasks)?;
+    Ok((log, Some(writer), machine))
 }
 
 fn fatal(error: Fatal<Types>) -> Error {
@@ -127,6 +168,18 @@ impl Node {
         }
     }
 
+    pub(super) async fn add_voter(&self, peer: Peer) -> Result<(), Error> {
+        let id = parse_id(&peer.id)?;
+        let changed = |result: Result<_, RaftError<Types, ClientWriteError<Types>>>| match result {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
+            Err(RaftError::APIError(error)) => Err(Error::Storage(error.to_string())),
+            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+        };
+        changed(self.raft.add_learner(id, Server { name: peer.name, address: peer.address }, true).await)?;
+        changed(self.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([id])), false).await)
+    }
+
     fn leads(&self) -> bool {
         self.metrics.borrow_watched().state == ServerState::Leader
     }
@@ -153,6 +206,12 @@ impl Node {
             .collect();
         let leader = metrics.current_leader.map(|id| id.to_string()).and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
         let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index());
+        let last_quorum_ms = match metrics.state {
+            // A quorum by itself at any time; openraft only notes the election.
+            ServerState::Leader if voters == [self.id] => Some(0),
+            ServerState::Leader => metrics.last_quorum_acked.map(|acked| u64::try_from(acked.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            _ => None,
+        };
         Status {
             role: role(metrics.state).to_owned(),
             term: metrics.current_term,
@@ -162,10 +221,7 @@ impl Node {
             applied_index: index(metrics.last_applied),
             snapshot_index: index(metrics.snapshot),
             peers,
-            last_quorum_ms: metrics
-                .last_quorum_acked
-                .filter(|_| metrics.state == ServerState::Leader)
-                .map(|acked| u64::try_from(acked.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            last_quorum_ms,
         }
     }
 
@@ -218,6 +274,12 @@ impl Node {
     pub(super) async fn shutdown(&self) {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && clock::timeout(CLOSE, writer).await.is_err()
+        {
+            tracing::warn!("raft log is still open");
         }
     }
 }

@@ -1,14 +1,22 @@
-//! Whole nodes: a single server in memory.
+//! Whole nodes: a single server in memory and on disk, killed and reopened; three servers over an in-memory transport.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use shared::kv;
 
 use super::*;
+use crate::rt::clock;
 
-pub(super) fn options(id: u128) -> Options {
+const SOON: Duration = Duration::from_secs(20);
+
+fn options(id: u8) -> Options {
     Options {
-        node_id: uuid::Uuid::from_u128(id).to_string(),
+        node_id: uuid::Uuid::from_u128(id.into()).to_string(),
         node_name: format!("server-{id}"),
         address: format!("127.0.0.{id}:8300"),
         data_dir: None,
@@ -20,30 +28,281 @@ pub(super) fn options(id: u128) -> Options {
     }
 }
 
-pub(super) fn put(key: &str) -> Command {
+fn put(key: &str) -> Command {
     Command::Kv { write: kv::Write { op: kv::Op::Set, key: key.to_owned(), flags: 0, value: key.as_bytes().to_vec() }, at_ms: 1 }
+}
+
+fn has(store: &Store, key: &str) -> bool {
+    store.state().kv(key).is_some_and(|entry| entry.value == key.as_bytes())
 }
 
 fn is_handle<T: Clone + Send + Sync + 'static>(_: &T) {}
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sole_server_leads_at_once_and_applies_commands() {
     let runtime = Runtime::system();
     let began = runtime.clock.now();
     let store = Arc::new(Store::new());
     let handle = start(options(1), store.clone(), runtime).await.expect("starts");
     is_handle(&handle);
-    assert!(handle.wait_for_leader(Duration::from_secs(5)).await);
-    assert!(began.elapsed() < Duration::from_millis(300), "took {:?}", began.elapsed());
+    assert!(handle.wait_for_leader(SOON).await);
+    // On a paused clock only waiting takes time: no election timeout has passed.
+    assert!(began.elapsed() < Duration::from_millis(100), "waited {:?}", began.elapsed());
     let (first, reply) = handle.propose(put("a")).await.expect("leads");
     assert_eq!(reply, Reply::Done(true));
     let (second, _) = handle.propose(put("b")).await.expect("leads");
     assert_eq!(second, first + 1);
+    assert!(has(&store, "a") && has(&store, "b"));
     let status = handle.status();
-    assert_eq!((status.role.as_str(), status.peers.len()), ("leader", 1));
+    assert_eq!((status.role.as_str(), status.peers.len(), status.last_quorum_ms), ("leader", 1, Some(0)));
     assert_eq!(status.leader.map(|peer| peer.address), Some("127.0.0.1:8300".to_owned()));
     handle.confirm_leadership(false).await.expect("lease");
     handle.confirm_leadership(true).await.expect("quorum of one");
     handle.shutdown().await;
     assert_eq!(handle.propose(put("c")).await, Err(Error::Stopped));
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_bootstrap_waits_for_others() {
+    let handle = start(Options { bootstrap: false, ..options(1) }, Arc::new(Store::new()), Runtime::system()).await.expect("starts");
+    assert!(!handle.wait_for_leader(Duration::from_millis(700)).await);
+    assert_eq!(handle.propose(put("a")).await, Err(Error::NoLeader));
+    assert_eq!(handle.confirm_leadership(false).await, Err(Error::NoLeader));
+    assert_eq!(handle.status().leader, None);
+}
+
+#[tokio::test]
+async fn a_node_id_that_is_no_uuid_is_refused() {
+    let options = Options { node_id: "server-1".to_owned(), ..options(1) };
+    let error = start(options, Arc::new(Store::new()), Runtime::system()).await.expect_err("refused");
+    assert!(error.to_string().starts_with("storage: node id \"server-1\": "), "{error}");
+}
+
+/// Starts on a directory that a killed process may still hold for a moment.
+async fn reopen(options: &Options) -> (Handle, Arc<Store>) {
+    let deadline = clock::Instant::now() + SOON;
+    loop {
+        let store = Arc::new(Store::new());
+        match start(options.clone(), store.clone(), Runtime::system()).await {
+            Ok(handle) => {
+                assert!(handle.wait_for_leader(SOON).await, "leads");
+                return (handle, store);
+            }
+            Err(error) => assert!(clock::Instant::now() < deadline, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Proposes keys from many tasks at once and ends the process's runtime in the midst of it; answers the acknowledged ones.
+fn work_until_killed(options: &Options, life: usize) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    runtime.block_on(async {
+        let (handle, _) = reopen(options).await;
+        let (enough, mut proposed) = tokio::sync::mpsc::channel(1024);
+        for task in 0..16 {
+            let (handle, acknowledged, enough) = (handle.clone(), acknowledged.clone(), enough.clone());
+            #[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
+            tokio::spawn(async move {
+                for number in 0.. {
+                    let key = format!("{life}/{task}/{number}");
+                    if handle.propose(put(&key)).await.is_err() {
+                        return;
+                    }
+                    acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+                    if enough.send(()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        for _ in 0..300 {
+            proposed.recv().await.expect("proposals go on");
+        }
+    });
+    // No shutdown: everything stops where it is.
+    runtime.shutdown_background();
+    let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert!(acknowledged.len() >= 300);
+    acknowledged
+}
+
+fn check_kills(dir: &Path, backend: &str, snapshot_threshold: u64) {
+    let options = Options {
+        data_dir: Some(dir.to_owned()),
+        log_backend: backend.to_owned(),
+        snapshot_threshold,
+        trailing_logs: snapshot_threshold / 2,
+        ..options(1)
+    };
+    let mut acknowledged = Vec::new();
+    for life in 0..4 {
+        acknowledged.extend(work_until_killed(&options, life));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (handle, store) = reopen(&options).await;
+        let lost: Vec<_> = acknowledged.iter().filter(|key| !has(&store, key)).collect();
+        assert!(lost.is_empty(), "{backend}: lost {lost:?}");
+        if snapshot_threshold < 1000 {
+            assert!(handle.status().snapshot_index > 0, "{:?}", handle.status());
+            assert!(std::fs::read_dir(dir.join("raft/snapshots")).expect("lists").count() > 0);
+        }
+        handle.shutdown().await;
+        // A clean stop leaves nothing locked.
+        let again = start(options.clone(), Arc::new(Store::new()), Runtime::system()).await.expect("opens at once");
+        assert!(again.wait_for_leader(SOON).await);
+    });
+}
+
+#[test]
+fn a_killed_server_has_every_acknowledged_write_with_the_wal() {
+    check_kills(tempfile::tempdir().expect("temp dir").path(), "wal", 16384);
+}
+
+#[test]
+fn a_killed_server_has_every_acknowledged_write_with_sled() {
+    check_kills(tempfile::tempdir().expect("temp dir").path(), "sled", 16384);
+}
+
+#[test]
+fn a_killed_server_has_every_acknowledged_write_across_snapshots() {
+    check_kills(tempfile::tempdir().expect("temp dir").path(), "wal", 100);
+    check_kills(tempfile::tempdir().expect("temp dir").path(), "sled", 100);
+}
+
+#[tokio::test]
+async fn a_log_without_the_snapshot_it_begins_after_refuses_to_start() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let options = Options { data_dir: Some(dir.path().to_owned()), snapshot_threshold: 20, trailing_logs: 0, ..options(1) };
+    let (handle, _) = reopen(&options).await;
+    let deadline = clock::Instant::now() + SOON;
+    for number in 0.. {
+        handle.propose(put(&number.to_string())).await.expect("leads");
+        if handle.status().snapshot_index > 100 {
+            break;
+        }
+        assert!(clock::Instant::now() < deadline, "{:?}", handle.status());
+    }
+    handle.shutdown().await;
+    std::fs::remove_dir_all(dir.path().join("raft/snapshots")).expect("removes");
+    let error = start(options, Arc::new(Store::new()), Runtime::system()).await.expect_err("refused").to_string();
+    assert!(error.contains("no readable snapshot reaches entry "), "{error}");
+}
+
+/// Connects servers in one process; links can be cut.
+#[derive(Clone, Default)]
+struct Hub(Arc<Mutex<Servers>>);
+
+#[derive(Default)]
+struct Servers {
+    handles: BTreeMap<String, Handle>,
+    cut: BTreeSet<String>,
+}
+
+struct Port(Hub, String);
+
+#[async_trait::async_trait]
+impl Transport for Port {
+    async fn call(&self, peer: &Peer, _lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let server = {
+            let servers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let cut = servers.cut.contains(&peer.address) || servers.cut.contains(&self.1);
+            servers.handles.get(&peer.address).filter(|_| !cut).cloned()
+        };
+        match server {
+            Some(server) => Ok(server.receive(&message).await),
+            None => Err(TransportError::Unreachable(peer.address.clone())),
+        }
+    }
+}
+
+impl Hub {
+    fn cut(&self, address: &str, cut: bool) {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut {
+            servers.cut.insert(address.to_owned())
+        } else {
+            servers.cut.remove(address)
+        };
+    }
+
+    async fn start(&self, options: Options) -> (Handle, Arc<Store>) {
+        let (store, port) = (Arc::new(Store::new()), Port(self.clone(), options.address.clone()));
+        let address = options.address.clone();
+        let handle = start_with(options, store.clone(), Runtime::system(), Arc::new(port)).await.expect("starts");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).handles.insert(address, handle.clone());
+        (handle, store)
+    }
+}
+
+async fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = clock::Instant::now() + SOON;
+    while !reached() {
+        assert!(clock::Instant::now() < deadline, "not within {SOON:?}: {what}");
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Three servers with a leader, which comes first.
+async fn cluster(hub: &Hub, tune: impl Fn(Options) -> Options) -> Vec<(Handle, Arc<Store>)> {
+    let mut servers = vec![hub.start(tune(options(1))).await];
+    assert!(servers[0].0.wait_for_leader(SOON).await);
+    for id in 2..=3 {
+        servers.push(hub.start(tune(Options { bootstrap: false, ..options(id) })).await);
+        let peer = Peer { id: options(id).node_id, name: options(id).node_name, address: options(id).address, voter: true };
+        servers[0].0.add_voter(peer).await.expect("joins");
+    }
+    servers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_replicate_and_survive_the_loss_of_their_leader() {
+    let hub = Hub::default();
+    let servers = cluster(&hub, |options| options).await;
+    for number in 0..50 {
+        servers[0].0.propose(put(&format!("before/{number}"))).await.expect("leads");
+    }
+    wait_until("everybody has everything", || servers.iter().all(|(_, store)| has(store, "before/49"))).await;
+    assert_eq!(servers[1].0.status().peers.len(), 3);
+    let hint = Error::NotLeader { hint: Some("127.0.0.1:8300".to_owned()) };
+    assert_eq!(servers[1].0.propose(put("elsewhere")).await, Err(hint.clone()));
+    assert_eq!(servers[2].0.confirm_leadership(true).await, Err(hint));
+
+    let mut watching = servers[1].0.clone();
+    hub.cut("127.0.0.1:8300", true);
+    clock::timeout(SOON, watching.changed()).await.expect("hears of the change");
+    let leads = |server: &(Handle, Arc<Store>)| server.0.status().role == "leader";
+    wait_until("another one leads", || servers[1..].iter().any(leads)).await;
+    let leader = servers[1..].iter().find(|server| leads(server)).expect("just seen");
+    assert!(leader.0.wait_for_leader(SOON).await);
+    leader.0.propose(put("after")).await.expect("two of three are enough");
+    // The old one leads nobody and must not answer consistent reads.
+    assert!(clock::timeout(SOON, servers[0].0.confirm_leadership(true)).await.is_ok_and(|confirmed| confirmed.is_err()));
+    assert!(!has(&servers[0].1, "after"));
+
+    hub.cut("127.0.0.1:8300", false);
+    wait_until("the old leader catches up", || has(&servers[0].1, "after")).await;
+    assert_eq!(servers.iter().filter(|server| leads(server)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_too_long_gets_a_snapshot() {
+    let hub = Hub::default();
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("temp dir")).collect();
+    let servers = cluster(&hub, |options| {
+        let at = usize::from(options.node_name.ends_with('2')) + 2 * usize::from(options.node_name.ends_with('3'));
+        Options { snapshot_threshold: 50, trailing_logs: 5, data_dir: Some(dirs[at].path().to_owned()), ..options }
+    })
+    .await;
+    hub.cut("127.0.0.3:8300", true);
+    for number in 0..300 {
+        servers[0].0.propose(put(&format!("{number}"))).await.expect("leads");
+    }
+    wait_until("the leader made a snapshot", || servers[0].0.status().snapshot_index > 100).await;
+    assert!(!has(&servers[2].1, "299"));
+    hub.cut("127.0.0.3:8300", false);
+    wait_until("the third has everything", || (0..300).all(|number| has(&servers[2].1, &number.to_string()))).await;
+    assert!(servers[2].0.status().snapshot_index > 100, "{:?}", servers[2].0.status());
 }

@@ -9,7 +9,23 @@ use super::snapshot::Image;
 use crate::store::{Command, Reply};
 
 /// A server's id in the Raft configuration: its UUID.
-pub(super) type NodeId = uuid::Uuid;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct NodeId(pub(super) uuid::Uuid);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// openraft's own test suite numbers its nodes.
+#[cfg(test)]
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(uuid::Uuid::from_u128(number.into()))
+    }
+}
 
 /// What the Raft configuration holds about a server, besides its id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

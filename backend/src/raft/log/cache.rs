@@ -85,6 +85,9 @@ impl Cache {
     /// Drops the entries behind `last`, which is what the log ends with from now on.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
         let from = last.map_or(0, |id| id.index() + 1);
+        if from >= self.next() {
+            return;
+        }
         let keep = usize::try_from(from.saturating_sub(self.cached_from)).unwrap_or(usize::MAX);
         self.bytes -= self.entries.iter().skip(keep).map(|(_, size)| size).sum::<usize>();
         self.entries.truncate(keep);

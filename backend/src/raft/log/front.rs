@@ -12,7 +12,10 @@ use openraft::{
     entry::RaftEntry as _,
     storage::{IOFlushed, RaftLogStorage},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{
     Encoded, Opened, Reader,
@@ -81,12 +84,12 @@ impl LogStore {
     ///
     /// # Errors
     /// The last entry cannot be read.
-    pub(in crate::raft) fn on_disk(opened: Opened, tasks: &Tasks) -> io::Result<Self> {
+    pub(in crate::raft) fn on_disk(opened: Opened, tasks: &Tasks) -> io::Result<(Self, JoinHandle<()>)> {
         Self::with_cache(opened, tasks, CACHE_BYTES)
     }
 
-    /// As [`LogStore::on_disk`], with so many bytes of cache.
-    pub(super) fn with_cache(opened: Opened, tasks: &Tasks, cache_bytes: usize) -> io::Result<Self> {
+    /// As [`LogStore::on_disk`], with so many bytes of cache. The handle ends once every clone is gone and the log is closed.
+    pub(super) fn with_cache(opened: Opened, tasks: &Tasks, cache_bytes: usize) -> io::Result<(Self, JoinHandle<()>)> {
         let last = match opened.range {
             Some((_, last)) => {
                 opened.reader.read(last, last + 1, 1)?.first().map(|(_, entry)| codec::decode::<Entry>(entry)).transpose()?
@@ -96,8 +99,8 @@ impl LogStore {
         let cache = Cache::new(opened.head, opened.range, last.map(|entry| entry.log_id()));
         let shared = Arc::new(Shared { cache: Mutex::new(cache), cache_bytes });
         let (queue, work) = mpsc::channel(QUEUE);
-        tasks.spawn("raft log writer", writer::run(opened.backend, work, shared.clone(), tasks.clone()));
-        Ok(Self { shared, disk: Some(Disk { queue, reader: opened.reader, tasks: tasks.clone() }) })
+        let writer = tasks.spawn("raft log writer", writer::run(opened.backend, work, shared.clone(), tasks.clone()));
+        Ok((Self { shared, disk: Some(Disk { queue, reader: opened.reader, tasks: tasks.clone() }) }, writer))
     }
 
     /// Changes the cache and hands the disk's part of the work over in the same order.

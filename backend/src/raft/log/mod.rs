@@ -4,19 +4,27 @@
 //! The front must never report an append or a vote as done before the backend has flushed it.
 
 mod cache;
+mod disk;
 mod front;
+mod record;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod wal;
 mod writer;
 
-use std::io;
+use std::{io, path::Path, sync::Arc};
 
 pub(super) use front::LogStore;
 
+use serde::{Deserialize, Serialize};
+
 use super::types::{LogId, Vote};
+use crate::rt::durable::sync_dir;
 
 /// What a log keeps beside its entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Head {
     /// The vote given or the leader followed.
     pub(super) vote: Option<Vote>,
@@ -58,5 +66,30 @@ pub(super) struct Opened {
     /// Writing side.
     pub(super) backend: Box<dyn Backend>,
     /// Reading side.
-    pub(super) reader: std::sync::Arc<dyn Reader>,
+    pub(super) reader: Arc<dyn Reader>,
+}
+
+/// Opens the log of this directory, which is `raft/`, with the store called `wal` or `sled`.
+///
+/// # Errors
+/// The disk; damage, naming file and offset; an unknown store; entries in the other store, which would be ignored.
+pub(super) fn open(dir: &Path, backend: &str) -> io::Result<Opened> {
+    let (wal, sled) = (dir.join("wal"), dir.join("sled"));
+    let (ours, other) = match backend {
+        "wal" => (&wal, &sled),
+        "sled" => (&sled, &wal),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unknown raft log store {backend:?}: use wal or sled"))),
+    };
+    if other.exists() && !ours.exists() {
+        let reason = format!("{} holds a raft log of another store than {backend:?}", other.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    std::fs::create_dir_all(dir)?;
+    if let Some(data_dir) = dir.parent() {
+        sync_dir(data_dir)?;
+    }
+    match backend {
+        "sled" => tree::open(&sled),
+        _ => wal::open(Arc::new(disk::Directory::open(&wal)?), wal::SEGMENT_BYTES),
+    }
 }
