@@ -164,10 +164,10 @@ impl Service {
             let Some(request) = read(&buffer[..length]) else { continue };
             let (service, socket) = (Arc::clone(&self), Arc::clone(&socket));
             self.runtime.tasks.spawn("dns question", async move {
-                if let Some(reply) = service.respond(&request, true).await {
-                    if let Err(error) = socket.send_to(&reply, from).await {
-                        tracing::debug!(%from, %error, "cannot send a DNS response");
-                    }
+                if let Some(reply) = service.respond(&request, true).await
+                    && let Err(error) = socket.send_to(&reply, from).await
+                {
+                    tracing::debug!(%from, %error, "cannot send a DNS response");
                 }
                 drop(place);
             });

@@ -12,7 +12,7 @@ use std::{
 
 use hickory_server::proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, Record, RecordType},
+    rr::{Name, RData, Record, RecordType},
     serialize::binary::BinDecodable as _,
 };
 use shared::{
@@ -512,4 +512,59 @@ async fn sockets_answer_and_stop() {
     }
     handle.stop();
     assert!(runtime.tasks.stop(Duration::from_secs(10)).await, "every task ended");
+}
+
+/// A node whose registration no DNS name can carry, and metadata no text record can hold in one piece.
+#[tokio::test]
+async fn what_dns_cannot_carry_is_left_out_or_split() {
+    let mut catalog = Catalog::sample();
+    let long = "x".repeat(64);
+    catalog.node(&long, "10.0.0.9", &[]);
+    catalog.service(&long, "odd", "", 1, "passing", &[]);
+    catalog.node("texts", "10.0.0.8", &[("big", &"y".repeat(600)), ("a=b", "c`d"), (" pad", "1")]);
+    let server = server(Options::default(), catalog);
+    check(&server, "odd.service.consul", "SRV", ResponseCode::NoError, ["", SOA, ""]).await;
+    check(&server, "odd.service.consul", "A", ResponseCode::NoError, ["odd.service.consul. 0 A 10.0.0.9", "", ""]).await;
+    let (message, _) = ask(&server, "texts.node.consul", "TXT", true, Some(4_096)).await;
+    let texts: Vec<_> = message
+        .answers
+        .iter()
+        .map(|record| match &record.data {
+            RData::TXT(text) => text.txt_data.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect::<Vec<_>>(),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert!(texts.contains(&vec!["` pad=1".to_owned()]) && texts.contains(&vec!["a`=b=c``d".to_owned()]), "{texts:?}");
+    assert!(texts.iter().any(|parts| parts.len() == 3 && parts.concat().len() == 604), "{texts:?}");
+    let (message, bytes) = ask(&server, "texts.node.consul", "A", true, None).await;
+    assert!(message.answers.len() == 1 && message.additionals.is_empty() && bytes <= 512, "too large a text is left out");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_datagram_panics(
+        name in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 1..12), 0..6),
+        kind: u16,
+        suffix in proptest::sample::select(vec!["", "node", "service", "addr", "query"]),
+        junk in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = server(Options::default(), Catalog::sample());
+            let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            for label in name.iter().map(Vec::as_slice).chain([suffix.as_bytes(), b"consul"]).filter(|label| !label.is_empty()) {
+                bytes.push(u8::try_from(label.len()).expect("short"));
+                bytes.extend_from_slice(label);
+            }
+            bytes.push(0);
+            bytes.extend_from_slice(&kind.to_be_bytes());
+            bytes.extend_from_slice(&[0, 1]);
+            for datagram in [bytes.clone(), [bytes, junk.clone()].concat(), junk] {
+                if let Ok(message) = Message::from_bytes(&datagram) {
+                    let reply = server.respond(&message, true).await;
+                    assert!(reply.is_none_or(|reply| Message::from_bytes(&reply).is_ok()));
+                }
+            }
+        });
+    }
 }
