@@ -73,7 +73,8 @@ fn alive(state: &State, member: &Member, datacenter: &str, at_ms: u64) -> Option
         node_meta: node.map(|node| node.meta.clone()).unwrap_or_default(),
         service,
         check: Some(check),
-        skip_node_update: same_node,
+        // A node that is not there yet may be registered by its own agent before this is applied.
+        skip_node_update: same_node || node.is_none(),
         ..Registration::default()
     };
     Some(Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms })
@@ -132,4 +133,74 @@ fn server_service(member: &Member) -> Option<Service> {
         meta: meta.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         ..Service::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::catalog::NodeServices;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn member(name: &str, addr: &str) -> Member {
+        let tags = [("role", "node"), ("dc", "dc1"), ("id", "11111111-1111-1111-1111-111111111111")];
+        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Member { name: name.to_owned(), addr: addr.to_owned(), status: ALIVE, tags, ..Member::default() }
+    }
+
+    fn run(store: &Store, commands: Vec<Command>) {
+        for command in commands {
+            let index = store.state().index + 1;
+            store.commit(&[(index, command)]);
+        }
+    }
+
+    fn own_registration(member: &Member) -> Command {
+        let registration = Registration {
+            id: member.tags["id"].clone(),
+            node: member.name.clone(),
+            address: member.addr.clone(),
+            datacenter: "dc1".to_owned(),
+            tagged_addresses: [("lan".to_owned(), member.addr.clone())].into(),
+            node_meta: [("rack".to_owned(), "r1".to_owned())].into(),
+            ..Registration::default()
+        };
+        Command::Register { registration: Box::new(registration), transitions: Vec::new(), at_ms: 1 }
+    }
+
+    fn node(store: &Store) -> NodeServices {
+        store.state().node_services("n1").expect("registered")
+    }
+
+    #[test]
+    fn what_an_agent_says_about_its_node_survives_a_plan_made_before_it() {
+        let (store, member) = (Store::new(), member("n1", "10.0.0.1"));
+        let plan = plan(&store.state(), std::slice::from_ref(&member), "dc1", "s1", 1);
+        run(&store, vec![own_registration(&member)]);
+        run(&store, plan);
+        assert_eq!(node(&store).node.meta["rack"], "r1");
+        assert_eq!(node(&store).node.tagged_addresses["lan"], "10.0.0.1");
+        assert!(store.state().check("n1", SERF_HEALTH).is_some());
+    }
+
+    #[test]
+    fn a_member_with_a_new_address_is_updated_and_keeps_its_metadata() {
+        let (store, old) = (Store::new(), member("n1", "10.0.0.1"));
+        run(&store, vec![own_registration(&old)]);
+        let new = [member("n1", "10.0.0.2")];
+        run(&store, plan(&store.state(), &new, "dc1", "s1", 1));
+        assert_eq!((node(&store).node.address.as_str(), node(&store).node.meta["rack"].as_str()), ("10.0.0.2", "r1"));
+        assert!(plan(&store.state(), &new, "dc1", "s1", 1).is_empty(), "nothing left to do");
+    }
+
+    #[test]
+    fn members_of_other_datacenters_and_the_leader_itself_are_left_alone() {
+        let store = Store::new();
+        let mut other = member("far", "10.0.0.9");
+        other.tags.insert("dc".to_owned(), "dc2".to_owned());
+        assert!(plan(&store.state(), &[other], "dc1", "s1", 1).is_empty());
+        run(&store, plan(&store.state(), &[member("s1", "10.0.0.1")], "dc1", "s1", 1));
+        assert!(plan(&store.state(), &[], "dc1", "S1", 1).is_empty(), "its own node stays");
+        assert_eq!(plan(&store.state(), &[], "dc1", "other", 1).len(), 1, "a node that left the pool goes");
+    }
 }
