@@ -153,8 +153,8 @@ impl<I, R> List<'_, I, R> {
             let by_field = match self.order {
                 Some(order) if sort.descending => order(b, a),
                 Some(order) => order(a, b),
-                None if sort.descending => a_health.cmp(b_health),
-                None => b_health.cmp(a_health),
+                None if sort.descending => urgency(*a_health).cmp(&urgency(*b_health)),
+                None => urgency(*b_health).cmp(&urgency(*a_health)),
             };
             by_field.then_with(|| (self.name)(a, b))
         });
@@ -162,6 +162,17 @@ impl<I, R> List<'_, I, R> {
         let rows = kept.iter().skip(query.offset as usize).take(limit as usize).map(|(_, item)| (self.row)(item)).collect();
         let matched = u32::try_from(kept.len()).unwrap_or(u32::MAX);
         Page { rows, offset: query.offset, matched, counts, totals, took_us: 0, now_ms: 0 }
+    }
+}
+
+/// What a list shows first. Maintenance was meant to be, so it comes after what is not; without checks there is nothing to
+/// worry about more than about passing.
+fn urgency(health: Health) -> u8 {
+    match health {
+        Health::Critical => 3,
+        Health::Warning => 2,
+        Health::Maintenance => 1,
+        Health::Passing | Health::None => 0,
     }
 }
 
@@ -210,6 +221,20 @@ mod tests {
         check("meta.team=sho", false);
         check("meta.other=shop", false);
         check("shop", true);
+    }
+
+    #[test]
+    fn trouble_comes_before_maintenance_and_the_rest_by_name() {
+        let items = [(1, Health::Passing), (2, Health::None), (3, Health::Maintenance), (4, Health::Critical), (5, Health::Warning)];
+        let list = List {
+            health: &|item: &(u32, Health)| item.1,
+            matches: &|_| true,
+            order: None,
+            name: &|a, b| a.0.cmp(&b.0),
+            row: &|item| item.0,
+        };
+        let page = list.page(&PageQuery::default(), &Sort::parse("").expect("valid"), items.into_iter());
+        assert_eq!(page.rows, [4, 5, 3, 1, 2]);
     }
 
     #[test]
