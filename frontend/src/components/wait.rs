@@ -118,7 +118,7 @@ fn Denied(error: Error) -> impl IntoView {
     view! {
         <div class="empty denied">
             <Icon name="lock"/>
-            <h3>{why}</h3>
+            <h2>{why}</h2>
             <p class="mono">{error.to_string()}</p>
             <form class="form" on:submit=submit>
                 <super::TextInput id="token" label="Token" value r#type="password" mono=true/>
@@ -137,7 +137,7 @@ fn Denied(error: Error) -> impl IntoView {
 pub(crate) fn Empty(#[prop(into)] title: String, #[prop(into)] text: String, #[prop(optional)] children: Option<Children>) -> impl IntoView {
     view! {
         <div class="empty">
-            <h3>{title}</h3>
+            <h2>{title}</h2>
             <p>{text}</p>
             {children.map(|children| children())}
         </div>
