@@ -59,6 +59,12 @@ pub(crate) fn bytes(number: usize) -> String {
     }
 }
 
+/// A text with a full stop behind it.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+}
+
 /// Hours and minutes of a time in the browser's zone, which `offset_min` gives as minutes east of UTC.
 pub(crate) fn clock(at_ms: u64, offset_min: i32, seconds: bool) -> String {
     let local = (at_ms / 1000) as i64 + i64::from(offset_min) * 60;
@@ -102,6 +108,13 @@ mod tests {
         }
         for (number, text) in [(0, "0 bytes"), (1, "1 byte"), (482, "482 bytes"), (1234, "1.2 KB"), (5_000_000, "5.0 MB")] {
             assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn a_sentence_ends_once() {
+        for (text, said) in [("No cluster leader", "No cluster leader."), ("Gone.\n", "Gone."), ("Why?", "Why?")] {
+            assert_eq!(sentence(text), said);
         }
     }
 

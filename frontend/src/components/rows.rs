@@ -39,6 +39,8 @@ pub(crate) struct List<R: Row> {
     /// First row in sight, and how many are.
     sight: RwSignal<(u32, u32)>,
     row_px: RwSignal<f64>,
+    /// The row that gets the focus when it is there.
+    wanted: RwSignal<Option<u32>>,
     /// Where a range selection began.
     anchor: RwSignal<Option<u32>>,
 }
@@ -62,6 +64,7 @@ impl<R: Row> List<R> {
             held: RwSignal::new(false),
             sight: RwSignal::new((0, 40)),
             row_px: RwSignal::new(use_preferences().density.get_untracked().row_px()),
+            wanted: RwSignal::new(None),
             anchor: RwSignal::new(None),
         }
     }
@@ -135,7 +138,7 @@ impl<R: Row> List<R> {
         if selected.is_empty() { cursor().into_iter().collect() } else { selected }
     }
 
-    /// Moves the cursor, scrolls to it and gives its link the focus.
+    /// Moves the cursor and scrolls to it; its link gets the focus.
     fn move_to(self, at: u32) {
         let Some(last) = self.page.with_untracked(|page| page.matched.checked_sub(1)) else { return };
         let at = at.min(last);
@@ -143,19 +146,19 @@ impl<R: Row> List<R> {
         if row_element(at).is_none() {
             scroll_to(f64::from(at.saturating_sub(3)) * self.row_px.get_untracked());
         }
-        request_animation_frame(move || {
-            request_animation_frame(move || {
-                let Some(row) = row_element(at) else { return };
-                let nearest = web_sys::ScrollIntoViewOptions::new();
-                nearest.set_block(web_sys::ScrollLogicalPosition::Nearest);
-                row.scroll_into_view_with_scroll_into_view_options(&nearest);
-                let link = row.query_selector("a.nm").ok().flatten().and_then(|link| link.dyn_into::<web_sys::HtmlElement>().ok());
-                if let Some(link) = link {
-                    // A row may vanish between two frames; then nothing has the focus.
-                    let _ = link.focus();
-                }
-            });
-        });
+        self.wanted.set(Some(at));
+    }
+
+    /// Gives the focus to the row it was moved to, as soon as that row is drawn.
+    fn focus_wanted(self) {
+        let Some(row) = self.wanted.get_untracked().and_then(row_element) else { return };
+        let nearest = web_sys::ScrollIntoViewOptions::new();
+        nearest.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        row.scroll_into_view_with_scroll_into_view_options(&nearest);
+        let link = row.query_selector("a.nm").ok().flatten().and_then(|link| link.dyn_into::<web_sys::HtmlElement>().ok());
+        if link.is_some_and(|link| link.focus().is_ok()) {
+            self.wanted.set(None);
+        }
     }
 
     fn select_range(self, to: u32) {
@@ -268,6 +271,12 @@ pub(crate) fn VirtualRows<R: Row>(
         (from..to).map(|at| (at, list.row(at).map(|row| row.key().to_owned()))).collect::<Vec<_>>()
     };
     let rows = Memo::new(move |_| rows());
+    Effect::new(move |_| {
+        rows.track();
+        if list.wanted.get().is_some() {
+            request_animation_frame(move || list.focus_wanted());
+        }
+    });
     let gap = move |rows: u32| format!("{}px", f64::from(rows) * list.row_px.get());
     let after = move || list.page.with(|page| page.matched).saturating_sub(range.get().1);
     view! {

@@ -48,7 +48,7 @@ fn stale_banner(stale: Stale) -> AnyView {
     let text = move || {
         let error = stale.error.get()?;
         let at = format::clock(stale.at_ms.get(), format::zone_min(), true);
-        Some(format!("{error} Showing data from {at}."))
+        Some(format!("{} Showing data from {at}.", format::sentence(&error.to_string())))
     };
     let text = Memo::new(move |_| text());
     view! {

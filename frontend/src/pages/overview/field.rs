@@ -12,11 +12,14 @@ use crate::{
 /// A mark's cell, in the drawing's units.
 const CELL: usize = 10;
 /// Marks a row at most, for few services and for many; all groups have the same, so that marks are of one size.
-const COLUMNS: [usize; 2] = [40, 72];
+const COLUMNS: [usize; 3] = [40, 72, 144];
+/// A drawing does not get more rows than this by being wider instead.
+const ROWS_MAX: usize = 9;
 
 fn columns(groups: &[Group]) -> usize {
     let longest = groups.iter().map(|group| group.marks.len()).max().unwrap_or_default();
-    COLUMNS[usize::from(longest > COLUMNS[0])]
+    let most = |columns: usize| if columns == COLUMNS[0] { columns } else { columns * ROWS_MAX };
+    COLUMNS.into_iter().find(|columns| longest <= most(*columns)).unwrap_or(COLUMNS[2])
 }
 
 /// The drawing of a group: one path a kind, so that ten thousand services are five elements.
@@ -132,7 +135,9 @@ mod tests {
     #[test]
     fn few_services_are_drawn_larger() {
         let group = |size: usize| Group { marks: "p".repeat(size), ..Group::default() };
-        assert_eq!((columns(&[]), columns(&[group(40)]), columns(&[group(2), group(41)])), (40, 40, 72));
+        for (size, expected) in [(0, 40), (40, 40), (41, 72), (648, 72), (649, 144), (100_000, 144)] {
+            assert_eq!(columns(&[group(2), group(size)]), expected, "{size}");
+        }
     }
 
     #[test]
