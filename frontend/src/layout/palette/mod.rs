@@ -211,8 +211,8 @@ impl Doer {
             Deed::Go(page) => self.router.go(page.clone()),
             Deed::Run(service) => self.run_checks(service.clone()),
             Deed::Maintain(service) => {
-                let href = Place::new(&self.dc.get_untracked(), Page::service(service, "instances")).href();
-                self.router.open(&format!("{href}?v=maintenance"), Step::Push);
+                let href = Place::new(&self.dc.get_untracked(), Page::Services).href();
+                self.router.open(&format!("{href}?v=maintenance&sel={}", endpoint::segment(service)), Step::Push);
             }
             Deed::Register => {
                 let href = Place::new(&self.dc.get_untracked(), Page::Services).href();

@@ -95,7 +95,7 @@ pub(super) fn Gossip() -> impl IntoView {
                     <dt>"Alive, failed, left"</dt>
                     <dd>
                         {move || count(of(|states| states.alive))}" / "
-                        <span class:crit={move || (of(|states| states.failed) > 0)}>{move || count(of(|states| states.failed))}</span>
+                        <span class:crit={move || { of(|states| states.failed) > 0 }}>{move || count(of(|states| states.failed))}</span>
                         " / "{move || count(of(|states| states.left))}
                     </dd>
                     <dt>"Servers, clients"</dt>

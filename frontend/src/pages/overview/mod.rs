@@ -175,7 +175,7 @@ fn RunButton(#[prop(into)] services: Signal<Vec<String>>, label: &'static str, h
             let of = if let [one] = services.as_slice() { one.clone() } else { format::plural(services.len() as u32, "service", "services") };
             let outcomes = actions::on_services(Action::Run, dc, services).await;
             busy.try_set(false);
-            let (good, title, text) = view::summary(&of, &outcomes);
+            let (good, title, text) = summary(&of, &outcomes);
             if good { notices.done(title, text) } else { notices.failed(title, text) }
         });
     };

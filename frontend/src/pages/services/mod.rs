@@ -56,6 +56,17 @@ pub(crate) fn Services() -> impl IntoView {
         }
         true
     });
+    // The palette asks for maintenance of a service this way.
+    let drawer = router.param("v");
+    Effect::new(move |_| {
+        if drawer.with(|drawer| drawer == "maintenance") {
+            let chosen = list.chosen();
+            router.set(&[("v", "")], Step::Replace);
+            if !chosen.is_empty() {
+                ask.open(Action::Maintain(String::new()), chosen);
+            }
+        }
+    });
     let register = move || router.set(&[("v", "register")], Step::Push);
     view! {
         <div class="page fill">
