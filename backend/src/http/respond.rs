@@ -163,6 +163,11 @@ impl<F: Formatter> Formatter for GoFormat<F> {
         writer.write_all(rest.as_bytes())
     }
 
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        // Go leaves the fraction out where there is none.
+        if value.fract() == 0.0 && value.abs() < 1e21 { write!(writer, "{value:.0}") } else { self.inner.write_f64(writer, value) }
+    }
+
     fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
         match escape {
             CharEscape::Backspace => writer.write_all(b"\\u0008"),
@@ -234,6 +239,7 @@ mod tests {
         };
         check(json!({"a": [1, "x"], "b": {}, "c": []}), false, r#"{"a":[1,"x"],"b":{},"c":[]}"#);
         check(json!({"a": [1], "b": {}, "c": []}), true, "{\n    \"a\": [\n        1\n    ],\n    \"b\": {},\n    \"c\": []\n}\n");
+        check(json!([109_015_040.0, -2.0, 0.5]), false, "[109015040,-2,0.5]");
         check(json!("<a & b>\u{2028}\u{8}\u{c}\n\t\"é"), false, "\"\\u003ca \\u0026 b\\u003e\\u2028\\u0008\\u000c\\n\\t\\\"é\"");
     }
 
