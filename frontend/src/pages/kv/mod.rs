@@ -43,8 +43,8 @@ pub(crate) fn Keys() -> impl IntoView {
         <div class="kvg">
             <Side model/>
             <section class="ed" aria-label="Value">{pane}</section>
-            <delete::DeleteFolder model/>
         </div>
+        <delete::DeleteFolder model/>
     }
     .into_any()
 }

@@ -50,7 +50,7 @@ pub(crate) fn lanes(checks: &[Check], histories: &[History]) -> Vec<(String, Rec
     let of = |c: &Check| histories.iter().find(|h| h.check_id == c.id).map(record).unwrap_or_default();
     checks
         .into_iter()
-        .map(|c| (if c.service_id.is_empty() { check_title(c) } else { format!("{}, {}", check_title(c), c.service_id) }, of(c)))
+        .map(|c| (if c.service_id.is_empty() { check_title(c) } else { format!("{}: {}", c.service_id, check_title(c)) }, of(c)))
         .collect()
 }
 
@@ -83,6 +83,6 @@ mod tests {
     fn lanes_name_the_instance_a_check_belongs_to() {
         let checks = [check_of("serfHealth", "", Status::PASSING), check_of("ping", "web", Status::CRITICAL)];
         let names: Vec<_> = lanes(&checks, &[]).into_iter().map(|l| l.0).collect();
-        assert_eq!(names, ["ping, web", "Node liveness"]);
+        assert_eq!(names, ["web: ping", "Node liveness"]);
     }
 }

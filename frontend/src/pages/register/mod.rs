@@ -16,6 +16,7 @@ use shared::{
     page::PageQuery,
     service::Service,
 };
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 
 use self::{
@@ -161,6 +162,15 @@ fn Sheet(start: ServiceRegistration, edited: Option<ServiceNode>) -> impl IntoVi
             }
         });
     };
+    if !is_edit {
+        request_animation_frame(|| {
+            let first = document().get_element_by_id("r-name").and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok());
+            if let Some(first) = first {
+                // Without focus the person clicks.
+                let _ = first.focus();
+            }
+        });
+    }
     let label = Signal::derive(move || if is_edit { "Save" } else { "Register" }.to_owned());
     let problem = move || {
         let found = made.with(|m| m.1.first().map(|p| p.text.clone()));

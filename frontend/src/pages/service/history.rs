@@ -77,7 +77,7 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
         let names = names(model);
         let lane = |h: &History| {
             let (name, instance) = named(&names, h);
-            Lane { name: format!("{name}, {instance}"), record: view::record(h) }
+            Lane { name: if instance.is_empty() { name.to_owned() } else { format!("{instance}: {name}") }, record: view::record(h) }
         };
         histories.with(|all| all.iter().take(LANES_MAX).map(lane).collect::<Vec<_>>())
     });
