@@ -47,7 +47,7 @@ pub(crate) fn Diff(#[prop(into)] lines: Signal<Vec<Line>>, #[prop(into)] label: 
         let (added, removed) = lines.with(|l| counts(l));
         format!("{label}: {added} lines added, {removed} removed")
     };
-    view! { <div class="code" role="region" aria-label=told tabindex="0">{rows}</div> }.into_any()
+    view! { <div class="code" role="group" aria-label=told tabindex="0">{rows}</div> }.into_any()
 }
 
 /// Which lines are shown: changes and three lines around them; short gaps are not worth folding.

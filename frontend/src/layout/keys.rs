@@ -20,7 +20,7 @@ use crate::{
 const CHORD: Duration = Duration::from_millis(1200);
 
 /// Every shortcut: keys, what they do, and where. The help shows these.
-pub(crate) const HELP: [(&str, &[(&str, &str)]); 3] = [
+pub(crate) const HELP: [(&str, &[(&str, &str)]); 4] = [
     (
         "Everywhere",
         &[
@@ -42,6 +42,17 @@ pub(crate) const HELP: [(&str, &[(&str, &str)]); 3] = [
             ("Shift X", "Select up to here"),
             ("R", "Run checks"),
             ("M", "Maintenance"),
+        ],
+    ),
+    (
+        "A service, node or key",
+        &[
+            ("J K", "Next, previous instance"),
+            ("R", "Run all its checks"),
+            ("M", "Maintenance"),
+            ("E", "Edit"),
+            ("Y", "Copy the address"),
+            ("[ ]", "Previous, next tab"),
         ],
     ),
 ];

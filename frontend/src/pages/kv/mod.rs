@@ -42,7 +42,7 @@ pub(crate) fn Keys() -> impl IntoView {
     view! {
         <div class="kvg">
             <Side model/>
-            <section class="ed" aria-label="Value">{pane}</section>
+            <section class="ed" aria-label="Key and value">{pane}</section>
         </div>
         <delete::DeleteFolder model/>
     }

@@ -19,6 +19,7 @@ use crate::{
         syntax::{self, Language, Verdict},
     },
     format,
+    layout::keys::on_key,
     router::{KeyAction, Place},
 };
 
@@ -70,6 +71,13 @@ pub(super) fn Value(model: Model, key: String) -> impl IntoView {
     let mine = StoredValue::new(key.clone());
     let has_draft = Memo::new(move |_| model.drafts.with(|d| d.contains_key(&mine.get_value())));
     let edit = move || model.router.go(model.page(&mine.get_value(), KeyAction::Edit));
+    on_key(move |key, _| {
+        let edits = key == "e" && found.with_untracked(Option::is_some);
+        if edits {
+            edit();
+        }
+        edits
+    });
     let actions = move || {
         found.with(Option::is_some).then(|| {
             view! {
@@ -116,10 +124,10 @@ fn Body(found: Memo<Option<Entry>>, key: String) -> impl IntoView {
         None => ().into_any(),
         Some(None) => {
             let hex = found.with(|e| e.as_ref().map(|e| view::hex(&e.value, HEX_MAX)).unwrap_or_default());
-            view! { <p class="note">"These bytes are not text. They are shown as hexadecimal numbers, and can be replaced by text only."</p><div class="code pre" tabindex="0" role="region" aria-label="Value">{hex}</div> }.into_any()
+            view! { <p class="note">"These bytes are not text. They are shown as hexadecimal numbers, and can be replaced by text only."</p><div class="code pre" tabindex="0" role="group" aria-label="Value">{hex}</div> }.into_any()
         }
         Some(Some(text)) if text.is_empty() => view! { <p class="note">"The value is empty."</p> }.into_any(),
-        Some(Some(text)) => view! { <div class="code pre" tabindex="0" role="region" aria-label="Value"><Highlighted text=Signal::stored(text) language/></div> }.into_any(),
+        Some(Some(text)) => view! { <div class="code pre" tabindex="0" role="group" aria-label="Value"><Highlighted text=Signal::stored(text) language/></div> }.into_any(),
     }
     };
     let foot = move || {

@@ -28,6 +28,7 @@ use crate::{
         lanes::{self, Lane, Lanes},
     },
     format,
+    layout::keys::on_key,
     router::{Page, Place, Step, link, use_dc, use_router},
     state::notices::{Notices, use_notices},
 };
@@ -80,6 +81,22 @@ pub(crate) fn Node(name: String) -> impl IntoView {
     let missing =
         Memo::new(move |_| dump.error.with(|e| e.as_ref().is_some_and(crate::api::Error::is_missing)) && dump.data.with(Option::is_none));
     let asking = RwSignal::new(false);
+    let router = use_router();
+    on_key(move |key, _| {
+        match key {
+            "r" => model.runs.all(untrack(|| model.runnable())),
+            "m" if model.owner().get_untracked() == Owner::Agent => asking.set(true),
+            "[" | "]" => {
+                let here =
+                    router.place().with_untracked(|p| if let Page::Node { tab, .. } = &p.page { tab.clone() } else { String::new() });
+                let at = TABS.iter().position(|t| t.0 == here).unwrap_or_default();
+                let next = (at + if key == "]" { 1 } else { TABS.len() - 1 }) % TABS.len();
+                router.go(Page::node(&heading.get_value(), TABS[next].0));
+            }
+            _ => return false,
+        }
+        true
+    });
     view! {
         <div class="page">
             <Head model asking/>

@@ -140,6 +140,7 @@ fn Sheet(start: ServiceRegistration, edited: Option<ServiceNode>) -> impl IntoVi
         tried.set(true);
         let (registration, problems) = made.get_untracked();
         if busy.get_untracked() || !problems.is_empty() || json_error.with_untracked(Option::is_some) {
+            focus(".reg .field.bad input, .reg .field.bad textarea");
             return;
         }
         busy.set(true);
@@ -163,13 +164,7 @@ fn Sheet(start: ServiceRegistration, edited: Option<ServiceNode>) -> impl IntoVi
         });
     };
     if !is_edit {
-        request_animation_frame(|| {
-            let first = document().get_element_by_id("r-name").and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok());
-            if let Some(first) = first {
-                // Without focus the person clicks.
-                let _ = first.focus();
-            }
-        });
+        focus("#r-name");
     }
     let label = Signal::derive(move || if is_edit { "Save" } else { "Register" }.to_owned());
     let problem = move || {
@@ -218,6 +213,17 @@ fn Sheet(start: ServiceRegistration, edited: Option<ServiceNode>) -> impl IntoVi
         </form>
     }
     .into_any()
+}
+
+/// Puts the focus on the first element that matches, once it is drawn.
+fn focus(selector: &'static str) {
+    request_animation_frame(move || {
+        let first = document().query_selector(selector).ok().flatten().and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok());
+        if let Some(first) = first {
+            // Without focus the person clicks.
+            let _ = first.focus();
+        }
+    });
 }
 
 /// Keeps form and JSON the same: whichever the person changes, the other follows.

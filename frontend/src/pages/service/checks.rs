@@ -98,7 +98,7 @@ fn CheckItem(
         _ => "Run check now".to_owned(),
     });
     let busy = Signal::derive(move || matches!(ran.get(), Some(Ran::Pending(_))));
-    let hint = check.with_untracked(|c| format!("Run check {} now", c.name));
+    let hint = check.with_untracked(|c| format!("Run check now: {}", c.name));
     view! {
         <li class="chk">
             <StateIcon state/>
@@ -215,7 +215,7 @@ fn Output(check: Memo<Check>, state: Memo<Health>) -> impl IntoView {
                     })
                     .collect_view();
             (!parts.is_empty()).then(
-                || view! { <div class=if bad { "out" } else { "out one" } tabindex="0" role="region" aria-label="Output">{pieces}</div> },
+                || view! { <div class=if bad { "out" } else { "out one" } tabindex="0" role="group" aria-label="Output">{pieces}</div> },
             )
         })
     }

@@ -138,7 +138,8 @@ fn Changes(list: Memo<Vec<view::Change>>) -> impl IntoView {
     let zone = format::zone_min();
     let row = move |c: view::Change| {
         let (icon, class) = c.to.map_or(("none", "dim"), |h| (health::icon(h), health::class(h)));
-        let output = (!c.output.is_empty()).then(|| view! { <div class="out">{view::marked_text(&c.output)}</div> });
+        let output = (!c.output.is_empty())
+            .then(|| view! { <div class="out" tabindex="0" role="group" aria-label="Output">{view::marked_text(&c.output)}</div> });
         view! {
             <li>
                 <time>{format!("{} {}", lanes::date(c.at_ms, zone), format::clock(c.at_ms, zone, true))}</time>

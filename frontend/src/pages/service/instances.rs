@@ -185,7 +185,7 @@ fn Chosen(
                 <span class="dim mono where"><a class="lnk" href=node_href>{move || row.with(|r| r.node.name.clone())}</a>"\u{2002}"{move || address.get()}</span>
                 <Copy text=address what="address"/>
                 <div class="r">
-                    <Button label="Edit" icon="edit" small=true kind=Kind::Ghost denied=gone on_press=move || edit(model, row)/>
+                    <Button label="Edit" icon="edit" small=true kind=Kind::Ghost denied=gone on_press=move || edit(model)/>
                     <Button label=maintenance_label icon="maintenance" small=true kind=Kind::Ghost denied=no_agent on_press=toggle/>
                     <Button label="Deregister" icon="trash" small=true kind=Kind::GhostDanger on_press=move || action.set(Some(Action::Deregister))/>
                 </div>
@@ -199,11 +199,12 @@ fn Chosen(
     .into_any()
 }
 
-fn edit(model: Model, row: Memo<ServiceNode>) {
-    let (node, id) = row.with_untracked(|r| (r.node.name.clone(), r.service.id.clone()));
-    let dc = row.with_untracked(|r| r.node.datacenter.clone());
-    let dc = if dc.is_empty() { model.router.place().with_untracked(|p| p.dc.clone()) } else { dc };
-    model.router.open(&format!("{}?v=edit", Place::new(&dc, model.page_of(&node, &id)).href()), Step::Push);
+/// Opens the drawer on the chosen instance.
+pub(super) fn edit(model: Model) {
+    if let Some((node, id)) = model.selected.get_untracked() {
+        let dc = model.router.place().with_untracked(|p| p.dc.clone());
+        model.router.open(&format!("{}?v=edit", Place::new(&dc, model.page_of(&node, &id)).href()), Step::Push);
+    }
 }
 
 /// Lanes of the chosen instance's checks.

@@ -10,6 +10,7 @@ pub(crate) mod view;
 
 use leptos::prelude::*;
 use shared::health::Health;
+use wasm_bindgen_futures::spawn_local;
 
 pub(crate) use checks::{Checks, title as check_title};
 pub(crate) use model::{Runs, clock, definitions};
@@ -17,8 +18,9 @@ pub(crate) use model::{Runs, clock, definitions};
 use self::model::Model;
 use super::title;
 use crate::{
-    components::{Banner, Button, Choice, Empty, Kind, Loaded, Pill, Tabs},
+    components::{Banner, Button, Choice, Empty, Kind, Loaded, Pill, Tabs, copy},
     format,
+    layout::keys::on_key,
     router::{Page, Step, link},
 };
 
@@ -39,6 +41,7 @@ pub(crate) fn Service(name: String) -> impl IntoView {
     let model = Model::new(name.clone());
     let action = RwSignal::new(None::<Action>);
     let nothing = Memo::new(move |_| model.shown.with(Vec::is_empty));
+    on_key(move |key, _| !nothing.get_untracked() && press(model, action, key));
     view! {
         <div class="page">
             <Head model action nothing/>
@@ -58,6 +61,43 @@ pub(crate) fn Service(name: String) -> impl IntoView {
         </div>
     }
     .into_any()
+}
+
+/// Does what a shortcut stands for; whether it stands for anything.
+fn press(model: Model, action: RwSignal<Option<Action>>, key: &str) -> bool {
+    match key {
+        "r" => model.runs.all(untrack(|| model.runnable())),
+        "m" => action.set(Some(Action::Maintenance { all: false })),
+        "e" => instances::edit(model),
+        "y" => {
+            let address = untrack(|| model.instance().with(|i| i.as_ref().map(view::address)));
+            if let Some(address) = address {
+                spawn_local(async move {
+                    if copy::write(&address).await {
+                        model.notices.done(format!("Copied {address}"), "");
+                    }
+                });
+            }
+        }
+        "[" | "]" => {
+            let here =
+                model.router.place().with_untracked(|p| if let Page::Service { tab, .. } = &p.page { tab.clone() } else { String::new() });
+            let at = TABS.iter().position(|t| t.0 == here).unwrap_or_default();
+            let next = (at + if key == "]" { 1 } else { TABS.len() - 1 }) % TABS.len();
+            model.router.go(Page::service(&model.name.get_value(), TABS[next].0));
+        }
+        "j" | "k" => {
+            let list = model.shown.with_untracked(|rows| view::instances(rows));
+            let chosen = model.selected.get_untracked();
+            let at = list.iter().position(|i| chosen.as_ref().is_some_and(|c| c.0 == i.node && c.1 == i.id));
+            let next = at.map_or(Some(0), |at| if key == "j" { Some(at + 1) } else { at.checked_sub(1) });
+            if let Some(next) = next.and_then(|n| list.get(n)) {
+                model.router.go(model.page_of(&next.node, &next.id));
+            }
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// Name, state, tags, and what can be done to the whole service.
