@@ -13,8 +13,6 @@ pub(crate) enum Kind {
     Primary,
     /// No frame: beside a heading.
     Ghost,
-    /// Takes something away.
-    Danger,
     /// Takes something away, beside a heading.
     GhostDanger,
     /// Takes something away, and is the dialog's answer.
@@ -27,7 +25,6 @@ impl Kind {
             Self::Plain => "btn",
             Self::Primary => "btn pri",
             Self::Ghost => "btn ghost",
-            Self::Danger => "btn danger",
             Self::GhostDanger => "btn ghost danger",
             Self::DangerPrimary => "btn danger pri",
         }

@@ -165,7 +165,7 @@ impl<R: Row> List<R> {
         let from = self.anchor.get_untracked().unwrap_or(to);
         for at in from.min(to)..=from.max(to) {
             if let Some(row) = untrack(|| self.row(at)) {
-                self.selected.update(|selected| drop(selected.insert(row.key().to_owned())));
+                self.selected.update(|selected| selected.extend([row.key().to_owned()]));
             }
         }
     }

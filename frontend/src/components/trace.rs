@@ -19,7 +19,7 @@ pub(crate) struct Stretch {
     pub(crate) width: f64,
 }
 
-/// Cuts the points to the hour before `now_ms`. Time before the first point is not drawn: nothing is known of it.
+/// Cuts the points to the hour before `now_ms`. Nothing is known of the time before the first point.
 pub(crate) fn stretches(points: &[TracePoint], now_ms: u64) -> Vec<Stretch> {
     let from = now_ms.saturating_sub(HOUR_MS);
     let place = |at_ms: u64| at_ms.clamp(from, now_ms).saturating_sub(from) as f64 / HOUR_MS as f64 * WIDTH;
@@ -73,7 +73,12 @@ pub(crate) fn Trace(#[prop(into)] points: Signal<Vec<TracePoint>>, #[prop(into)]
     };
     view! {
         <svg class="trace" width="150" height="18" viewBox="0 0 150 18" aria-hidden="true">
-            {move || points.with(|points| stretches(points, now_ms.get())).into_iter().map(draw).collect_view()}
+            {move || {
+                let stretches = points.with(|points| stretches(points, now_ms.get()));
+                let unknown = stretches.first().map_or(WIDTH, |first| first.x);
+                let blank = (unknown > 0.5).then(|| view! { <rect class="none" x="0" y="17" width=format!("{unknown:.1}") height="1"></rect> });
+                view! { {blank} {stretches.into_iter().map(draw).collect_view()} }
+            }}
         </svg>
     }
 }

@@ -14,8 +14,7 @@ use super::{
 use crate::{
     api::query,
     components::{
-        Button, Copy, Empty, HealthMark, Key, Loaded, Segmented, Tag,
-        health::in_words,
+        Button, Copy, Empty, HealthMark, Key, Lamps, Loaded, Segmented, Tag,
         rows::{List, Row, VirtualRows},
     },
     format,
@@ -132,7 +131,10 @@ fn cells(_: List<NodeRow>, row: Memo<NodeRow>) -> AnyView {
         <td class="c-ad vis"><span class="mono mid">{move || row.read().node.address.clone()}</span><Copy text=Signal::derive(move || row.read().node.address.clone()) what="address"/></td>
         <td class="c-src dim mono">{move || row.read().version.clone()}</td>
         <td class="c-nd num mid">{move || format::count(row.read().services)}</td>
-        <td class="c-ck dim">{move || in_words(&row.read().checks)}</td>
+        <td class="c-ck vis">
+            <Lamps counts=Signal::derive(move || row.read().checks)/>
+            <span class="dim num n">{move || format::count(row.read().checks.total)}</span>
+        </td>
         <td class="c-why mono mid" title=move || row.read().output.clone()>{move || row.read().output.clone()}</td>
         <td class="c-ch dim num">{move || format::ago(row.read().changed_at_ms, now_ms.get())}</td>
     }

@@ -56,7 +56,7 @@ fn draw(group: &Group, columns: usize) -> Drawing {
             _ => drawing.quiet.push_str(&format!("M{} {}h4v4h-4z", x + 3, y + 3)),
         }
     }
-    let name = if group.name.is_empty() { "ungrouped" } else { &group.name };
+    let name = if group.name.is_empty() { "no group" } else { &group.name };
     drawing.label =
         format!("{name}: {} services, {critical} critical, {warning} with warnings, {maintenance} in maintenance", group.marks.len());
     drawing
@@ -95,7 +95,7 @@ pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
 fn Row(group: Group, columns: usize) -> impl IntoView {
     let drawing = draw(&group, columns);
     let total = count(group.marks.len() as u64);
-    let name = if group.name.is_empty() { "(none)".to_owned() } else { group.name.clone() };
+    let name = if group.name.is_empty() { "no group".to_owned() } else { group.name.clone() };
     let href = format!("{}?group={}", link(Page::Services), shared::endpoint::segment(&group.name));
     let named: Vec<_> = group.named.iter().map(|(at, name)| spot(*at as usize, columns, name)).collect();
     view! {

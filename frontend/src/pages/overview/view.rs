@@ -128,8 +128,11 @@ impl Line {
     }
 }
 
+/// Lines of the feed at most.
+const LINES_MAX: usize = 9;
+
 pub(super) fn feed(numbers: &Overview, zone_min: i32) -> Vec<Line> {
-    numbers.recent.iter().map(|recent| line(recent, numbers.now_ms, zone_min)).collect()
+    numbers.recent.iter().take(LINES_MAX).map(|recent| line(recent, numbers.now_ms, zone_min)).collect()
 }
 
 fn line(recent: &Recent, now_ms: u64, zone_min: i32) -> Line {
