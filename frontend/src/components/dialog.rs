@@ -1,6 +1,7 @@
 //! What asks for attention: dialogs and drawers, both native `dialog` elements, which trap the focus and give it back.
 
 use leptos::{html, prelude::*};
+use wasm_bindgen::JsCast;
 
 use super::IconButton;
 
@@ -68,11 +69,22 @@ pub(crate) fn modal(open: Signal<bool>) -> NodeRef<html::Dialog> {
         if open.get() && !dialog.open() {
             // It can only refuse when it is not in the page, and then there is nothing to show.
             let _ = dialog.show_modal();
+            request_animation_frame(move || focus_first(element));
         } else if !open.get() && dialog.open() {
             dialog.close();
         }
     });
     element
+}
+
+/// Gives the focus to the first field, so that typing can start; without one the browser's choice stands.
+fn focus_first(element: NodeRef<html::Dialog>) {
+    let Some(dialog) = element.get_untracked() else { return };
+    let field = dialog.query_selector("input:not([type=checkbox]), textarea, select").ok().flatten();
+    if let Some(field) = field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()) {
+        // A field that is gone again cannot be focused, and then the browser's choice stands as well.
+        let _ = field.focus();
+    }
 }
 
 /// Whether a press hit the scrim: the dialog element itself, outside its box.

@@ -303,9 +303,16 @@ fn one_row<R: Row>(list: List<R>, slot: (u32, Option<String>), columns: u32, cel
     };
     let row = Memo::new(move |old: Option<&R>| list.row(at).or_else(|| old.cloned()).unwrap_or_default());
     let picked = Memo::new(move |_| list.selected.with(|selected| selected.contains(&key)));
+    // A row that changes while it is on screen glows for a moment: the class alternates, so that each change starts it anew.
+    let changes = Memo::new(move |old: Option<&u32>| {
+        row.track();
+        old.map_or(0, |old| old + 1)
+    });
     view! {
         <tr
             data-row=at
+            class:new-a=move || changes.get() % 2 == 1
+            class:new-b=move || { changes.get() > 0 && changes.get().is_multiple_of(2) }
             class:cur=move || list.cursor.get() == Some(at)
             aria-rowindex=at + 2
             aria-selected=move || if picked.get() { "true" } else { "false" }

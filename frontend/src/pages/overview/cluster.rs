@@ -4,19 +4,23 @@ use leptos::prelude::*;
 use shared::{agent, changes::Topic, status};
 
 use crate::{
-    api::query,
+    api::{Query, query},
     components::Icon,
     format::count,
     router::{Page, link, use_dc},
 };
 
+/// The members of the gossip pool, for both panels.
+pub(super) fn members() -> Query<Option<Vec<agent::Member>>> {
+    query(|| Some(agent::GetMembers { wan: false }), |change| matches!(change.topic, Topic::Raft | Topic::Node))
+}
+
 /// The servers, by address, and which leads.
 #[component]
-pub(super) fn Consensus() -> impl IntoView {
+pub(super) fn Consensus(members: Query<Option<Vec<agent::Member>>>) -> impl IntoView {
     let dc = use_dc();
     let leader = query(move || Some(status::GetLeader { dc: dc.get() }), |change| change.topic == Topic::Raft);
     let peers = query(move || Some(status::GetPeers { dc: dc.get() }), |change| change.topic == Topic::Raft);
-    let members = query(|| Some(agent::GetMembers { wan: false }), |change| matches!(change.topic, Topic::Raft | Topic::Node));
     let rows = move || {
         let leader = leader.data.get().unwrap_or_default();
         let members = members.data.get().flatten().unwrap_or_default();
@@ -80,8 +84,7 @@ fn tolerance(servers: usize, led: bool) -> String {
 
 /// The members of the gossip pool by state.
 #[component]
-pub(super) fn Gossip() -> impl IntoView {
-    let members = query(|| Some(agent::GetMembers { wan: false }), |change| matches!(change.topic, Topic::Raft | Topic::Node));
+pub(super) fn Gossip(members: Query<Option<Vec<agent::Member>>>) -> impl IntoView {
     let states = Memo::new(move |_| members.data.with(|members| members.as_ref().and_then(Option::as_ref).map(|members| states(members))));
     let of = move |pick: fn(&States) -> u32| states.with(|states| states.as_ref().map(pick).unwrap_or_default());
     view! {

@@ -41,6 +41,7 @@ pub(crate) fn Overview() -> impl IntoView {
         Some(ListServices { page, dc: dc.get() })
     };
     let rows = query(need, |change| matches!(change.topic, Topic::Service | Topic::Check | Topic::Node));
+    let members = cluster::members();
     view! {
         <div class="page">
             <Loaded query=numbers what="The overview" lines=8>
@@ -52,8 +53,8 @@ pub(crate) fn Overview() -> impl IntoView {
                     </div>
                     <div class="col">
                         <Feed numbers/>
-                        <cluster::Consensus/>
-                        <cluster::Gossip/>
+                        <cluster::Consensus members/>
+                        <cluster::Gossip members/>
                     </div>
                 </div>
             </Loaded>
