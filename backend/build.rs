@@ -24,7 +24,17 @@ fn main() {
         }
         return;
     }
-    for path in ["frontend", "shared", "xtask/Cargo.toml", "xtask/src/ui", "assets/brand", "assets/fonts", "assets/icons", "Cargo.lock", "Cargo.toml"] {
+    for path in [
+        "frontend",
+        "shared",
+        "xtask/Cargo.toml",
+        "xtask/src/ui",
+        "assets/brand",
+        "assets/fonts",
+        "assets/icons",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     build(&root, &table, variable("PROFILE") == "release");

@@ -280,7 +280,10 @@ fn decode(part: &str) -> String {
 
 fn parse_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(&value.replace('+', " "))))
+        .collect()
 }
 
 fn value<'a>(query: &'a [(String, String)], name: &str) -> &'a str {
@@ -288,7 +291,8 @@ fn value<'a>(query: &'a [(String, String)], name: &str) -> &'a str {
 }
 
 fn with_changes(query: &[(String, String)], changes: &[(&str, &str)]) -> String {
-    let kept = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| !changes.iter().any(|(new, _)| new == name));
+    let kept =
+        query.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| !changes.iter().any(|(new, _)| new == name));
     let pairs = kept.chain(changes.iter().copied().filter(|(_, value)| !value.is_empty()));
     pairs.map(|(name, value)| format!("{}={}", encode_path(name, false), encode_path(value, true))).collect::<Vec<_>>().join("&")
 }

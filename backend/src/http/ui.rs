@@ -210,7 +210,8 @@ mod tests {
         brotli: Some(b"br"),
         gzip: Some(b"gz"),
     };
-    const PAGE: Asset = Asset { path: INDEX, mime: "text/html", hash: "abc", raw: br#"<head><base href="/ui/">"#, brotli: None, gzip: None };
+    const PAGE: Asset =
+        Asset { path: INDEX, mime: "text/html", hash: "abc", raw: br#"<head><base href="/ui/">"#, brotli: None, gzip: None };
 
     async fn body(response: Response<Body>) -> String {
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body in memory");

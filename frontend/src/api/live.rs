@@ -163,7 +163,14 @@ impl Live {
             self.link.set(Link::Polling);
             // No stream at all: ask seldom. One that broke off: ask soon.
             let wait = if matches!(ended, Err(Error::Refused { .. })) { RETRY_AFTER * 15 } else { RETRY_AFTER };
-            set_timeout(move || if self.with(|inner| inner.generation) == generation { self.connect() }, wait);
+            set_timeout(
+                move || {
+                    if self.with(|inner| inner.generation) == generation {
+                        self.connect()
+                    }
+                },
+                wait,
+            );
         });
     }
 

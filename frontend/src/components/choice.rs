@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn arrows_go_round() {
-        for (key, at, to) in [("ArrowRight", 2, Some(0)), ("ArrowLeft", 0, Some(2)), ("Home", 1, Some(0)), ("End", 0, Some(2)), ("x", 0, None)] {
+        for (key, at, to) in
+            [("ArrowRight", 2, Some(0)), ("ArrowLeft", 0, Some(2)), ("Home", 1, Some(0)), ("End", 0, Some(2)), ("x", 0, None)]
+        {
             assert_eq!(arrow(key, at, 3), to, "{key}");
         }
     }

@@ -20,9 +20,7 @@ pub(crate) fn Lamps(#[prop(into)] counts: Signal<Counts>) -> impl IntoView {
             let marks = marks.map(|class| view! { <i class=format!("l {class}")></i> }).collect_view();
             view! { <span class="lamps" role="img" aria-label=in_words(&counts)>{marks}</span> }.into_any()
         } else {
-            let parts = present
-                .map(|health| view! { <i class=class(health) style:flex=counts.of(health).to_string()></i> })
-                .collect_view();
+            let parts = present.map(|health| view! { <i class=class(health) style:flex=counts.of(health).to_string()></i> }).collect_view();
             view! { <span class="prop" role="img" aria-label=in_words(&counts)>{parts}</span> }.into_any()
         }
     }

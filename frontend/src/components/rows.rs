@@ -114,7 +114,11 @@ impl<R: Row> List<R> {
                 scroll_to(0.0);
             }
         });
-        Effect::new(move |_| if !self.held.get() { self.apply() });
+        Effect::new(move |_| {
+            if !self.held.get() {
+                self.apply()
+            }
+        });
     }
 
     /// Lets the rows go where they belong.
@@ -128,7 +132,11 @@ impl<R: Row> List<R> {
 
     /// Selects a row or, when it is selected, does not.
     pub(crate) fn toggle(self, key: &str) {
-        self.selected.update(|selected| if !selected.remove(key) { selected.insert(key.to_owned()); });
+        self.selected.update(|selected| {
+            if !selected.remove(key) {
+                selected.insert(key.to_owned());
+            }
+        });
     }
 
     /// What an action acts on: the selection, else the row under the cursor.
@@ -224,7 +232,8 @@ fn window_start((first, _): (u32, u32)) -> u32 {
 
 /// The new rows in the old order, and how many of them belong elsewhere.
 fn merge<R: Row>(shown: &Page<R>, new: &Page<R>) -> (Page<R>, u32) {
-    let moved = shown.rows.iter().zip(&new.rows).filter(|(old, new)| old.key() != new.key()).count() + shown.rows.len().abs_diff(new.rows.len());
+    let moved =
+        shown.rows.iter().zip(&new.rows).filter(|(old, new)| old.key() != new.key()).count() + shown.rows.len().abs_diff(new.rows.len());
     if moved == 0 {
         return (new.clone(), 0);
     }

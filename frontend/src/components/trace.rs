@@ -102,19 +102,13 @@ mod tests {
     fn the_hour_is_filled_from_what_is_known() {
         check(&[], &[]);
         check(&[point(600, Health::Passing)], &[(Health::Passing, 0.0, 150.0)]);
-        check(
-            &[point(600, Health::Passing), point(30, Health::Critical)],
-            &[(Health::Passing, 0.0, 75.0), (Health::Critical, 75.0, 75.0)],
-        );
+        check(&[point(600, Health::Passing), point(30, Health::Critical)], &[(Health::Passing, 0.0, 75.0), (Health::Critical, 75.0, 75.0)]);
         check(&[point(12, Health::Warning)], &[(Health::Warning, 120.0, 30.0)]);
     }
 
     #[test]
     fn the_same_state_twice_is_one_stretch_and_short_trouble_is_widened() {
         check(&[point(600, Health::Passing), point(40, Health::Passing)], &[(Health::Passing, 0.0, 150.0)]);
-        check(
-            &[point(90, Health::Passing), point(0, Health::Critical)],
-            &[(Health::Passing, 0.0, 150.0), (Health::Critical, 147.5, 2.5)],
-        );
+        check(&[point(90, Health::Passing), point(0, Health::Critical)], &[(Health::Passing, 0.0, 150.0), (Health::Critical, 147.5, 2.5)]);
     }
 }

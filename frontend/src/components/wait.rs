@@ -25,13 +25,10 @@ pub(crate) fn Loaded<T: Send + Sync + 'static>(
 ) -> impl IntoView {
     let has_data = Memo::new(move |_| query.data.with(Option::is_some));
     let what = StoredValue::new(what);
-    let stale = Stale { error: query.error, at_ms: query.at_ms, retry_in_s: query.retry_in_s, retry: Callback::new(move |()| query.refetch()) };
+    let stale =
+        Stale { error: query.error, at_ms: query.at_ms, retry_in_s: query.retry_in_s, retry: Callback::new(move |()| query.refetch()) };
     move || {
-        if has_data.get() {
-            view! { {stale_banner(stale)} {children()} }.into_any()
-        } else {
-            waiting(stale, query.slow, what, lines)
-        }
+        if has_data.get() { view! { {stale_banner(stale)} {children()} }.into_any() } else { waiting(stale, query.slow, what, lines) }
     }
 }
 
@@ -134,7 +131,11 @@ fn Denied(error: Error) -> impl IntoView {
 
 /// There is nothing, why, and the one next step.
 #[component]
-pub(crate) fn Empty(#[prop(into)] title: String, #[prop(into)] text: String, #[prop(optional)] children: Option<Children>) -> impl IntoView {
+pub(crate) fn Empty(
+    #[prop(into)] title: String,
+    #[prop(into)] text: String,
+    #[prop(optional)] children: Option<Children>,
+) -> impl IntoView {
     view! {
         <div class="empty">
             <h2>{title}</h2>

@@ -123,7 +123,8 @@ pub(super) fn install(overlay: RwSignal<Option<Overlay>>) {
 
 /// Puts the cursor into the page's filter, if it has one.
 fn focus_filter() -> bool {
-    let field = document().query_selector("[data-filter]").ok().flatten().and_then(|field| field.dyn_into::<web_sys::HtmlInputElement>().ok());
+    let field =
+        document().query_selector("[data-filter]").ok().flatten().and_then(|field| field.dyn_into::<web_sys::HtmlInputElement>().ok());
     let Some(field) = field else { return false };
     field.select();
     field.focus().is_ok()

@@ -60,7 +60,8 @@ impl Entry {
 
     /// What is behind the label: how many fail, else how many there are.
     fn badge(self, overview: &Overview) -> Badge {
-        let health = |counts: &Counts| if counts.critical > 0 { Badge::Critical(counts.critical) } else { Badge::Count(counts.total.into()) };
+        let health =
+            |counts: &Counts| if counts.critical > 0 { Badge::Critical(counts.critical) } else { Badge::Count(counts.total.into()) };
         match self {
             Self::Overview => Badge::Nothing,
             Self::Services => health(&overview.services),

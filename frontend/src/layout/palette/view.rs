@@ -5,11 +5,7 @@
 
 use shared::{health::Health, node::NodeRow, service::ServiceRow};
 
-use crate::{
-    components::health,
-    format::plural,
-    router::Page,
-};
+use crate::{components::health, format::plural, router::Page};
 
 /// What happens when an item is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +112,11 @@ pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
         for row in found.services {
             let deed = Deed::Go(Page::service(&row.name, "instances"));
             let (icon, class) = (health::icon(row.health), health::class(row.health));
-            push(&mut out, words, Item { group: "Services", icon, class, label: row.name.clone(), note: state(row), hits: Vec::new(), deed });
+            push(
+                &mut out,
+                words,
+                Item { group: "Services", icon, class, label: row.name.clone(), note: state(row), hits: Vec::new(), deed },
+            );
         }
     }
     if node_search(text).is_some() {
@@ -124,7 +124,11 @@ pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
             let name = &row.node.name;
             let deed = Deed::Go(Page::node(name, "health-checks"));
             let (icon, class) = (health::icon(row.health), health::class(row.health));
-            push(&mut out, words, Item { group: "Nodes", icon, class, label: name.clone(), note: row.node.address.clone(), hits: Vec::new(), deed });
+            push(
+                &mut out,
+                words,
+                Item { group: "Nodes", icon, class, label: name.clone(), note: row.node.address.clone(), hits: Vec::new(), deed },
+            );
         }
     }
     if key_search(text).is_some() {

@@ -35,7 +35,9 @@ pub(super) fn sentence(numbers: &Overview) -> Sentence {
             .iter()
             .filter(|(number, health, _)| *number > 0 && Some(*health) != skip)
             .enumerate()
-            .map(|(at, (number, _, words))| format!("{}{} {words}", count(*number), if at == 0 && skip.is_none() && of.critical > 0 { " more" } else { "" }))
+            .map(|(at, (number, _, words))| {
+                format!("{}{} {words}", count(*number), if at == 0 && skip.is_none() && of.critical > 0 { " more" } else { "" })
+            })
             .collect();
         let passing = match (of.passing, parts.is_empty() && of.critical == 0 && skip.is_none()) {
             (0, _) | (_, true) => String::new(),
@@ -143,7 +145,11 @@ fn line(recent: &Recent, now_ms: u64, zone_min: i32) -> Line {
         "" => Health::None,
         _ => Health::Critical,
     };
-    let health = if recent.check_id.starts_with("_service_maintenance:") || recent.check_id == "_node_maintenance" { Health::Maintenance } else { health };
+    let health = if recent.check_id.starts_with("_service_maintenance:") || recent.check_id == "_node_maintenance" {
+        Health::Maintenance
+    } else {
+        health
+    };
     let output = transition.output.lines().next().unwrap_or_default().trim();
     let text = match (health, transition.to.is_empty()) {
         (Health::Maintenance, false) if output.is_empty() => "put into maintenance".to_owned(),
@@ -203,7 +209,10 @@ mod tests {
         let cases = [
             (counts(0, 0, 0, 0, 0), "|No services yet.|This cluster is up and waits for its first registration."),
             (counts(4, 0, 0, 0, 0), "|All services are passing.|4 services, 9 instances."),
-            (counts(1262, 9, 3, 4, 6), "3 services| are failing.|9 more have warnings, 4 are in maintenance and 6 have no checks. The other 1,262 are passing."),
+            (
+                counts(1262, 9, 3, 4, 6),
+                "3 services| are failing.|9 more have warnings, 4 are in maintenance and 6 have no checks. The other 1,262 are passing.",
+            ),
             (counts(1, 1, 1, 0, 0), "1 service| is failing.|1 more has a warning. The other one is passing."),
             (counts(0, 0, 2, 0, 0), "2 services| are failing.|"),
             (counts(5, 2, 0, 1, 0), "2 services| have warnings.|1 is in maintenance. The other 5 are passing."),
@@ -222,7 +231,13 @@ mod tests {
             check_id: "c".to_owned(),
             check_name: "HTTP".to_owned(),
             service_name: service.to_owned(),
-            transition: Transition { at_ms: 36_000_000, from: from.into(), to: to.into(), output: output.to_owned(), ..Transition::default() },
+            transition: Transition {
+                at_ms: 36_000_000,
+                from: from.into(),
+                to: to.into(),
+                output: output.to_owned(),
+                ..Transition::default()
+            },
         };
         let check = |recent: Recent, text: &str| assert_eq!(line(&recent, 40_000_000, 0).text, text);
         check(recent("web", "passing", "critical", "refused\nmore"), "critical: refused");

@@ -107,24 +107,40 @@ pub(super) fn Bulk(list: List<ServiceRow>, ask: Ask) -> impl IntoView {
 #[component]
 fn Question(ask: Ask) -> impl IntoView {
     let reason = RwSignal::new(String::new());
-    let of = move || ask.question.with(|question| question.as_ref().map(|(_, services)| match services.as_slice() {
-        [one] => one.clone(),
-        many => plural(many.len() as u32, "service", "services"),
-    }).unwrap_or_default());
+    let of = move || {
+        ask.question.with(|question| {
+            question
+                .as_ref()
+                .map(|(_, services)| match services.as_slice() {
+                    [one] => one.clone(),
+                    many => plural(many.len() as u32, "service", "services"),
+                })
+                .unwrap_or_default()
+        })
+    };
     let removes = move || ask.question.with(|question| matches!(question, Some((Action::Deregister, _))));
     let title = Signal::derive(move || if removes() { format!("Deregister {}?", of()) } else { format!("Put {} into maintenance?", of()) });
-    let close = Callback::new(move |()| if !ask.busy.get_untracked() { ask.question.set(None) });
+    let close = Callback::new(move |()| {
+        if !ask.busy.get_untracked() {
+            ask.question.set(None)
+        }
+    });
     let go = move || {
         let Some((action, services)) = ask.question.get_untracked() else { return };
         let action = if matches!(action, Action::Maintain(_)) { Action::Maintain(reason.get_untracked()) } else { action };
         ask.act(action, services);
     };
-    let submit = move |event: web_sys::SubmitEvent| { event.prevent_default(); go() };
-    let text = move || if removes() {
-        "Every instance is removed, by its own agent where there is one. A process that registers itself will come back the next time it starts. \
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        go()
+    };
+    let text = move || {
+        if removes() {
+            "Every instance is removed, by its own agent where there is one. A process that registers itself will come back the next time it starts. \
          To keep it out of traffic and in the list, use maintenance."
-    } else {
-        "Every instance stays registered, but queries and DNS leave it out until maintenance ends."
+        } else {
+            "Every instance stays registered, but queries and DNS leave it out until maintenance ends."
+        }
     };
     view! {
         <Dialog title open=Signal::derive(move || ask.question.with(Option::is_some)) on_close=close>
@@ -154,10 +170,17 @@ fn Question(ask: Ask) -> impl IntoView {
 #[component]
 fn Outcomes(ask: Ask) -> impl IntoView {
     let close = Callback::new(move |()| ask.outcomes.set(None));
-    let title = Signal::derive(move || ask.outcomes.with(|outcomes| outcomes.as_ref().map(|(action, outcomes)| {
-        let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
-        format!("{}: {failed} of {} failed", action.title(), outcomes.len())
-    }).unwrap_or_default()));
+    let title = Signal::derive(move || {
+        ask.outcomes.with(|outcomes| {
+            outcomes
+                .as_ref()
+                .map(|(action, outcomes)| {
+                    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+                    format!("{}: {failed} of {} failed", action.title(), outcomes.len())
+                })
+                .unwrap_or_default()
+        })
+    });
     view! {
         <Dialog title open=Signal::derive(move || ask.outcomes.with(Option::is_some)) on_close=close class="wide">
             <ul class="outcomes">

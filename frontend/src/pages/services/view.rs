@@ -7,7 +7,10 @@ use shared::{
 };
 
 use crate::{
-    components::{Choice, health, rows::{Row, WINDOW}},
+    components::{
+        Choice, health,
+        rows::{Row, WINDOW},
+    },
     format::count,
 };
 
@@ -103,7 +106,12 @@ mod tests {
 
     #[test]
     fn the_address_becomes_a_query() {
-        let asked = Asked { filter: " pay ".to_owned(), status: "critical,warning,x".to_owned(), sort: "Name:desc".to_owned(), group: "edge".to_owned() };
+        let asked = Asked {
+            filter: " pay ".to_owned(),
+            status: "critical,warning,x".to_owned(),
+            sort: "Name:desc".to_owned(),
+            group: "edge".to_owned(),
+        };
         let query = asked.query(50);
         assert_eq!((query.offset, query.sort.as_str(), query.search.as_str(), query.of.as_str()), (50, "name:desc", "pay", "edge"));
         assert_eq!(query.status, [Health::Critical, Health::Warning]);
