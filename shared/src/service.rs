@@ -109,7 +109,8 @@ pub struct Service {
     /// Service name.
     #[serde(rename = "Service")]
     pub name: String,
-    /// Tags, in the order given.
+    /// Tags, in the order given; a service without any is answered as `null` in places.
+    #[serde(deserialize_with = "crate::go::null_list::deserialize")]
     pub tags: Vec<String>,
     /// Address; empty means the node's.
     pub address: String,

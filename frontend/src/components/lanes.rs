@@ -12,9 +12,13 @@ use crate::format;
 pub(crate) const RANGES: [(&str, &str, &str, u64); 3] =
     [("1h", "1 h", "Last hour", 3_600_000), ("24h", "24 h", "Last 24 hours", 86_400_000), ("7d", "7 d", "Last 7 days", 604_800_000)];
 
-/// The range an address names; 24 hours unless it says another.
-pub(crate) fn range(word: &str) -> (&'static str, &'static str, &'static str, u64) {
-    RANGES.into_iter().find(|r| r.0 == word).unwrap_or(RANGES[1])
+/// A range: name in the address, label, title, milliseconds.
+pub(crate) type Range = (&'static str, &'static str, &'static str, u64);
+
+/// The range an address names; without one a day, or an hour while nothing older is recorded.
+pub(crate) fn range(word: &str, oldest_ms: Option<u64>, now_ms: u64) -> Range {
+    let young = oldest_ms.is_some_and(|oldest| now_ms.saturating_sub(oldest) < RANGES[0].3);
+    RANGES.into_iter().find(|r| r.0 == word).unwrap_or(RANGES[if young { 0 } else { 1 }])
 }
 
 /// One lane.
@@ -58,7 +62,7 @@ pub(crate) fn Lanes(
             let class = format!("{}{end}", s.state.map_or("unk", class));
             // What touches the right end keeps its least width by growing to the left.
             if end.is_empty() {
-                view! { <i class=class style=format!("left:{left:.2}%;width:{width:.2}%")></i> }
+                view! { <i class=class style=format!("left:min({left:.2}%,100% - 6px);width:{width:.2}%")></i> }
             } else {
                 view! { <i class=class style=format!("right:0;width:{width:.2}%")></i> }
             }

@@ -90,14 +90,16 @@ pub(super) fn Value(model: Model, key: String) -> impl IntoView {
     };
     let create = Place::new(&model.dc.get_untracked(), model.page(view::parent(&key), KeyAction::Create)).href();
     let create = format!("{create}?name={}", shared::endpoint::encode_path(view::label(&key), false));
-    let was_there = Memo::new(move |was: Option<&bool>| was.copied().unwrap_or_default() || found.with(Option::is_some));
+    let was_there = StoredValue::new(false);
+    Effect::new(move |_| {
+        if found.with(Option::is_some) {
+            was_there.set_value(true);
+        }
+    });
     let body = move || {
         if missing.get() {
-            let text = if was_there.get_untracked() {
-                "It was deleted while you looked at it."
-            } else {
-                "Nobody has stored it, or it was deleted."
-            };
+            let text =
+                if was_there.get_value() { "It was deleted while you looked at it." } else { "Nobody has stored it, or it was deleted." };
             return view! { <div class="empty"><h3>"There is no such key"</h3><p>{text}</p><a class="btn pri" href=create.clone()><Icon name="plus"/>"Create it"</a></div> }.into_any();
         }
         view! { <Loaded query=stored what="The key" lines=8><Body found key=mine.get_value()/></Loaded> }.into_any()

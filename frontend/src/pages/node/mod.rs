@@ -242,6 +242,10 @@ fn ChecksTab(model: Model) -> impl IntoView {
     );
     let recorded = Memo::new(move |_| histories.data.get().unwrap_or_default());
     let word = router.param("range");
+    let range = Memo::new(move |_| {
+        let oldest = recorded.with(|all| all.iter().map(|h| h.since_ms).filter(|at| *at > 0).min());
+        lanes::range(&word.get(), oldest, model.now.get())
+    });
     let checks = model.checks();
     let drawn = Memo::new(move |_| {
         recorded
@@ -249,7 +253,7 @@ fn ChecksTab(model: Model) -> impl IntoView {
     });
     let owner = model.owner();
     let options = lanes::RANGES.map(|r| Choice::new(r.0, r.1)).to_vec();
-    let pick = move |picked: String| router.set(&[("range", if picked == "24h" { "" } else { &picked })], Step::Push);
+    let pick = move |picked: String| router.set(&[("range", &picked)], Step::Push);
     view! {
         <div class="stack">
             <section class="panel" aria-labelledby="h-chk">
@@ -260,11 +264,11 @@ fn ChecksTab(model: Model) -> impl IntoView {
             <Show when=move || drawn.with(|d| !d.is_empty())>
                 <section class="panel" aria-labelledby="h-lane">
                     <header>
-                        <h2 id="h-lane">{move || lanes::range(&word.get()).2}</h2>
+                        <h2 id="h-lane">{move || range.get().2}</h2>
                         <span class="dim hide-m">"tall is critical, half is warning, flat is passing, hatched is not recorded"</span>
-                        <div class="r"><Segmented label="Range" options=options.clone() value=Signal::derive(move || lanes::range(&word.get()).0.to_owned()) on_pick=pick/></div>
+                        <div class="r"><Segmented label="Range" options=options.clone() value=Signal::derive(move || range.get().0.to_owned()) on_pick=pick/></div>
                     </header>
-                    <Lanes lanes=drawn now_ms=model.now length_ms=Signal::derive(move || lanes::range(&word.get()).3)/>
+                    <Lanes lanes=drawn now_ms=model.now length_ms=Signal::derive(move || range.get().3)/>
                 </section>
             </Show>
         </div>

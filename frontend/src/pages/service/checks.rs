@@ -159,6 +159,9 @@ fn Meta(check: Memo<Check>, history: Memo<History>, status: RwSignal<Option<Chec
                 }
                 parts.extend(lasting);
                 let Some(s) = s else { return };
+                if s.runnable && s.last_run.is_none() && s.runs_in_a_row == 0 {
+                    parts.push("has not run yet".to_owned());
+                }
                 if s.runs_in_a_row > 1 {
                     parts.push(format!("{} runs in a row", format::count(s.runs_in_a_row)));
                 }

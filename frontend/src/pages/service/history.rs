@@ -59,7 +59,7 @@ fn named<'a>(names: &'a [Named], h: &'a History) -> (&'a str, &'a str) {
 #[component]
 pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
     let only = model.router.param("node");
-    let word = model.router.param("range");
+    let range = model.range();
     let histories = Memo::new(move |_| {
         let only = only.get();
         let mut all = model.histories.data.get().unwrap_or_default();
@@ -67,7 +67,7 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
         all
     });
     let list = Memo::new(move |_| {
-        let from = model.now.get_untracked().saturating_sub(lanes::range(&word.get()).3);
+        let from = model.now.get_untracked().saturating_sub(range.get().3);
         let mut list = histories.with(|h| all_changes(model, h, usize::MAX));
         list.retain(|c| c.at_ms >= from);
         list.truncate(ROWS_MAX);
@@ -89,7 +89,7 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
     });
     let available = move || {
         let to = model.now.get();
-        let from = to.saturating_sub(lanes::range(&word.get()).3);
+        let from = to.saturating_sub(range.get().3);
         let parts: Vec<f64> = drawn.with(|d| d.iter().filter_map(|l| l.record.availability(from, to)).collect());
         (!parts.is_empty()).then(|| {
             format!("{:.2} % usable, over the recorded time of all checks", parts.iter().sum::<f64>() * 100.0 / parts.len() as f64)
@@ -99,11 +99,11 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
         <div class="stack">
             <section class="panel" aria-labelledby="h-lanes">
                 <header>
-                    <h2 id="h-lanes">{move || lanes::range(&word.get()).2}</h2>
+                    <h2 id="h-lanes">{move || range.get().2}</h2>
                     <span class="dim hide-m">{available}</span>
                     <div class="r"><NodePicker model nodes/><RangePicker model/></div>
                 </header>
-                <Lanes lanes=drawn now_ms=model.now length_ms=Signal::derive(move || lanes::range(&word.get()).3)/>
+                <Lanes lanes=drawn now_ms=model.now length_ms=Signal::derive(move || range.get().3)/>
             </section>
             <section class="panel" aria-labelledby="h-all">
                 <header><h2 id="h-all">"Changes"</h2><div class="r">{move || format::plural(list.with(Vec::len) as u32, "change", "changes")}</div></header>

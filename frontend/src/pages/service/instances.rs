@@ -184,7 +184,7 @@ fn Chosen(
                 <h2 id="h-chk">{move || row.with(|r| r.service.id.clone())}</h2>
                 <span class="dim mono where"><a class="lnk" href=node_href>{move || row.with(|r| r.node.name.clone())}</a>"\u{2002}"{move || address.get()}</span>
                 <Copy text=address what="address"/>
-                <div class="r">
+                <div class="r" class:gone=move || { model.gone_ms.get() > 0 }>
                     <Button label="Edit" icon="edit" small=true kind=Kind::Ghost denied=gone on_press=move || edit(model)/>
                     <Button label=maintenance_label icon="maintenance" small=true kind=Kind::Ghost denied=no_agent on_press=toggle/>
                     <Button label="Deregister" icon="trash" small=true kind=Kind::GhostDanger on_press=move || action.set(Some(Action::Deregister))/>
@@ -210,7 +210,7 @@ pub(super) fn edit(model: Model) {
 /// Lanes of the chosen instance's checks.
 #[component]
 fn LanesPanel(model: Model, instance: Memo<Option<ServiceNode>>, histories: Signal<Vec<History>>) -> impl IntoView {
-    let word = model.router.param("range");
+    let range = model.range();
     let list = Memo::new(move |_| {
         let mut checks = instance.with(|i| i.as_ref().map(|i| i.checks.clone()).unwrap_or_default());
         checks.sort_by_cached_key(|c| (view::rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone()));
@@ -225,11 +225,11 @@ fn LanesPanel(model: Model, instance: Memo<Option<ServiceNode>>, histories: Sign
         <Show when=move || list.with(|l| !l.is_empty())>
             <section class="panel" aria-labelledby="h-lane">
                 <header>
-                    <h2 id="h-lane">{move || lanes::range(&word.get()).2}</h2>
+                    <h2 id="h-lane">{move || range.get().2}</h2>
                     <span class="dim hide-m">"tall is critical, half is warning, flat is passing, hatched is not recorded"</span>
                     <div class="r"><RangePicker model/></div>
                 </header>
-                <Lanes lanes=list now_ms=model.now length_ms=Signal::derive(move || lanes::range(&word.get()).3)/>
+                <Lanes lanes=list now_ms=model.now length_ms=Signal::derive(move || range.get().3)/>
             </section>
         </Show>
     }
@@ -239,10 +239,10 @@ fn LanesPanel(model: Model, instance: Memo<Option<ServiceNode>>, histories: Sign
 /// One hour, a day or a week; in the address.
 #[component]
 pub(crate) fn RangePicker(model: Model) -> impl IntoView {
-    let word = model.router.param("range");
+    let range = model.range();
     let options = lanes::RANGES.map(|r| Choice::new(r.0, r.1)).to_vec();
-    let value = Signal::derive(move || lanes::range(&word.get()).0.to_owned());
-    let pick = move |picked: String| model.router.set(&[("range", if picked == "24h" { "" } else { &picked })], Step::Push);
+    let value = Signal::derive(move || range.get().0.to_owned());
+    let pick = move |picked: String| model.router.set(&[("range", &picked)], Step::Push);
     view! { <Segmented label="Range" options value on_pick=pick/> }
 }
 

@@ -139,7 +139,7 @@ fn Head(model: Model, action: RwSignal<Option<Action>>, nothing: Memo<bool>) -> 
                 </Show>
             </div>
             <Show when=move || !nothing.get()>
-                <div class="act">
+                <div class="act" class:gone=move || { model.gone_ms.get() > 0 }>
                     <Button label="Maintenance" icon="maintenance" on_press=move || action.set(Some(Action::Maintenance { all: true }))/>
                     <Button label="Register instance" icon="plus" on_press=register/>
                     <Button label="Run all checks" icon="run" kind=Kind::Primary busy denied=none on_press=move || model.runs.all(model.runnable())/>

@@ -16,6 +16,7 @@ use wasm_bindgen_futures::spawn_local;
 use super::view::{self, Owner};
 use crate::{
     api::{Query, query, send},
+    components::lanes::{self, Range},
     router::{Page, Router, use_dc, use_router},
     state::notices::{Notices, use_notices},
 };
@@ -208,6 +209,15 @@ impl Model {
             })
         });
         Self { name, router, notices: use_notices(), rows, histories, shown, gone_ms, selected, now, runs: Runs::new(now) }
+    }
+
+    /// The range of the lanes.
+    pub(crate) fn range(self) -> Memo<Range> {
+        let word = self.router.param("range");
+        Memo::new(move |_| {
+            let oldest = self.histories.data.with(|h| h.iter().flatten().map(|h| h.since_ms).filter(|at| *at > 0).min());
+            lanes::range(&word.get(), oldest, self.now.get())
+        })
     }
 
     /// The chosen instance; `None` when it is not there.

@@ -177,7 +177,7 @@ pub(crate) fn outcome(run: &Run, before: &Status, ago_ms: u64) -> Outcome {
         format!("Now {word}.")
     };
     let when = if ago_ms < 1000 { "just now".to_owned() } else { format!("{} ago", format::span(ago_ms)) };
-    let took = format::duration(run.duration_ms as f64);
+    let took = if run.duration_ms == 0 { "under 1 ms".to_owned() } else { format::duration(run.duration_ms as f64) };
     let text = match gist(&run.output) {
         Some(gist) => format!("You ran this {when}: {gist} in {took}."),
         None => format!("You ran this {when}, it took {took}."),
