@@ -40,7 +40,8 @@ pub struct Check {
     pub service_id: String,
     /// Name of that service.
     pub service_name: String,
-    /// Tags of that service.
+    /// Tags of that service; answered as `null` in places.
+    #[serde(deserialize_with = "crate::go::null_list::deserialize")]
     pub service_tags: Vec<String>,
     /// `http`, `tcp`, `ttl`, ...
     #[serde(rename = "Type")]

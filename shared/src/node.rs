@@ -97,3 +97,15 @@ pub struct ListNodes {
 
 endpoint!(ListNodes: "GET" -> Page<NodeRow>, this => "muster/catalog/nodes",
     query this.page.pairs().into_iter().chain(endpoint::dc(&this.dc)).collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_with_null_lists_is_read() {
+        let text = r#"{"Node":"n","Meta":null,"Services":[{"ID":"consul","Tags":null,"Meta":null}],"Checks":[{"CheckID":"serfHealth","ServiceTags":null}]}"#;
+        let dump: NodeDump = serde_json::from_str(text).expect("as the agent answers it");
+        assert_eq!((dump.services[0].tags.len(), dump.checks[0].service_tags.len(), dump.meta.len()), (0, 0, 0));
+    }
+}
