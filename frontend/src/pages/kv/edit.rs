@@ -312,13 +312,16 @@ pub(super) fn Create(model: Model, folder: String) -> impl IntoView {
     let key = RwSignal::new(format!("{folder}{name}"));
     let text = RwSignal::new(String::new());
     let (tried, busy, taken) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(String::new()));
-    let problem = Memo::new(move |_| key.with(|k| view::key_problem(k.trim())));
+    // The folder stands there to be written on; by itself it is no name yet.
+    let given = StoredValue::new(folder.clone());
+    let untouched = move |k: &str| given.with_value(|folder| k.trim() == folder);
+    let problem = Memo::new(move |_| key.with(|k| if untouched(k) { view::key_problem("") } else { view::key_problem(k.trim()) }));
     let error = Signal::derive(move || match problem.get() {
         Some(text) => text.to_owned(),
         None if taken.with(|t| !t.is_empty() && *t == key.get().trim()) => "This key exists already. Open it to change it.".to_owned(),
         None => String::new(),
     });
-    let is_folder = Memo::new(move |_| key.with(|k| k.trim().ends_with('/')));
+    let is_folder = Memo::new(move |_| key.with(|k| k.trim().ends_with('/') && !untouched(k)));
     let help = Signal::derive(move || {
         if is_folder.get() { "Ends with a slash: this makes an empty folder." } else { "Slashes make folders." }.to_owned()
     });
