@@ -72,8 +72,8 @@ impl Normalizer {
             blank(&mut body, &path);
         }
         self.value(&mut body, "");
-        if let (true, Value::Array(rows)) = (unordered, &mut body) {
-            rows.sort_by_key(ToString::to_string);
+        if unordered {
+            sort(&mut body);
         }
         body
     }
@@ -100,6 +100,18 @@ impl Normalizer {
             }
             _ => {}
         }
+    }
+}
+
+/// Sorts every list, innermost first.
+fn sort(value: &mut Value) {
+    match value {
+        Value::Array(rows) => {
+            rows.iter_mut().for_each(sort);
+            rows.sort_by_key(ToString::to_string);
+        }
+        Value::Object(object) => object.values_mut().for_each(sort),
+        _ => {}
     }
 }
 

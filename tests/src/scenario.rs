@@ -3,7 +3,7 @@
 //! A file is JSON: `{"title": "...", "agent": ["-flag"], "config": {...}, "steps": [...]}`. A step is
 //! `{"do": "PUT /v1/kv/a", "body": "text"}`, with `json` in place of `body` for a JSON body, `headers`, `save` (names for
 //! values of the answer: `"i": "X-Consul-Index"`, `"s": "/0/ID"`), `until` (repeat until the body contains this text or
-//! the status is this number), `unordered` (rows may come in any order), `ignore` (JSON pointers whose values differ
+//! the status is this number), `unordered` (lists may come in any order), `ignore` (JSON pointers whose values differ
 //! between the products), `differs` (why Muster's answer is not Consul's; then `muster` says what it is) and
 //! `elapsed_ms` (`[least, most]`). `${name}` stands for a saved value, `${ip}` for the agent's address.
 
@@ -61,7 +61,7 @@ pub struct Step {
     pub save: BTreeMap<String, String>,
     /// Repeat until the body contains this, or the status is this number.
     pub until: Option<Value>,
-    /// The rows' order does not matter.
+    /// The order of lists does not matter, at any depth.
     pub unordered: bool,
     /// JSON pointers whose values are not compared; `*` stands for any element.
     pub ignore: Vec<String>,
