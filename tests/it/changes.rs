@@ -9,14 +9,15 @@ use std::{
 use serde_json::Value;
 use tests::node::Node;
 
-struct Stream(BufReader<TcpStream>);
+/// An open stream and the changes it has brought so far.
+struct Stream(BufReader<TcpStream>, Vec<Value>);
 
 impl Stream {
     fn open(node: &Node, target: &str) -> Self {
         let mut stream = TcpStream::connect(node.http.address).expect("connects");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").expect("sent");
-        Self(BufReader::new(stream))
+        Self(BufReader::new(stream), Vec::new())
     }
 
     /// The next event's name and data.
@@ -36,13 +37,17 @@ impl Stream {
         }
     }
 
-    /// Reads on until a change of this object comes; answers its index.
+    /// Reads on until a change of this object has come; answers its index.
     fn until(&mut self, topic: &str, name: &str) -> u64 {
+        let started = Instant::now();
         loop {
-            let (event, data) = self.next();
-            let found = data.as_array().into_iter().flatten().find(|change| change["Topic"] == topic && change["Name"] == name);
-            if let Some(change) = found.filter(|_| event == "changes") {
+            if let Some(change) = self.1.iter().find(|change| change["Topic"] == topic && change["Name"] == name) {
                 return change["Index"].as_u64().expect("an index");
+            }
+            assert!(started.elapsed() < tests::wait::DEADLINE, "{topic} {name} is not among {:?}", self.1);
+            let (event, data) = self.next();
+            if event == "changes" {
+                self.1.extend(data.as_array().expect("a list").clone());
             }
         }
     }
