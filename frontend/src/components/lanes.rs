@@ -64,7 +64,7 @@ pub(crate) fn Lanes(
             if end.is_empty() {
                 view! { <i class=class style=format!("left:min({left:.2}%,100% - 6px);width:{width:.2}%")></i> }
             } else {
-                view! { <i class=class style=format!("right:0;width:{width:.2}%")></i> }
+                view! { <i class=class style:right="0" style:width=format!("{width:.2}%")></i> }
             }
         });
         let title = lane.name.clone();

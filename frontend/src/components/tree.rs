@@ -88,7 +88,7 @@ pub(crate) fn Tree(
                     aria-busy=row.waiting.then_some("true")
                     aria-selected=move || if selected.with(|s| *s == k1) { "true" } else { "false" }
                     tabindex=move || if stop.with(|s| *s == k2) { "0" } else { "-1" }
-                    style=format!("padding-left:{}px", 8 + (row.level - 1) * 15)
+                    style:padding-left=format!("{}px", 8 + (row.level - 1) * 15)
                     on:focus=move |_| active.set(key.clone())
                 >
                     {arrow}
