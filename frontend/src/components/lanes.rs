@@ -62,7 +62,7 @@ pub(crate) fn Lanes(
             let class = format!("{}{end}", s.state.map_or("unk", class));
             // What touches the right end keeps its least width by growing to the left.
             if end.is_empty() {
-                view! { <i class=class style=format!("left:min({left:.2}%,100% - 6px);width:{width:.2}%")></i> }
+                view! { <i class=class style:left=format!("min({left:.2}%,100% - 6px)") style:width=format!("{width:.2}%")></i> }
             } else {
                 view! { <i class=class style:right="0" style:width=format!("{width:.2}%")></i> }
             }

@@ -68,6 +68,8 @@ fn compile(options: &Options) -> Result<PathBuf> {
     scrub(&mut cargo);
     cargo.current_dir(&options.root).args(["build", "--quiet", "--locked", "--package", "frontend", "--target", TARGET]);
     cargo.args(["--profile", profile, "--target-dir"]).arg(&target_dir);
+    // One view type in place of one for every component: a tenth less code.
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "--cfg erase_components");
     if !cargo.status().context("cannot run cargo")?.success() {
         bail!("the frontend does not compile; see the errors above");
     }
