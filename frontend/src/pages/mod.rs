@@ -30,6 +30,7 @@ pub(crate) fn Unknown() -> impl IntoView {
     title(|| "Not found".to_owned());
     view! {
         <div class="page">
+            <h1 class="sr">"Not found"</h1>
             <Empty title="There is no page here" text="The address may be from another version, or of a part that this one does not have.">
                 <a class="btn pri" href=router::link(Page::Overview)>"Go to the overview"</a>
             </Empty>

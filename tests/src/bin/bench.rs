@@ -52,13 +52,21 @@ fn measure(product: &Product) -> Result<Vec<Figure>> {
     settle(&node);
     add("memory idle, dev", "MiB", node.resident_bytes() as f64 / 1_048_576.0, true);
     for clients in [1, 16, 128] {
-        let name = ["key writes, 1 client", "key writes, 16 clients", "key writes, 128 clients"][[1, 16, 128].iter().position(|n| *n == clients).unwrap_or(0)];
+        let name = ["key writes, 1 client", "key writes, 16 clients", "key writes, 128 clients"]
+            [[1, 16, 128].iter().position(|n| *n == clients).unwrap_or(0)];
         add(name, "1/s", requests(&node, clients, |client, at| format!("PUT /v1/kv/bench/{client}/{} HTTP/1.1", at % 100), 512), false);
     }
     add("key reads, 16 clients", "1/s", requests(&node, 16, |_, _| "GET /v1/kv/bench/0/0 HTTP/1.1".to_owned(), 0), false);
     register(&node, 3);
-    add("health reads of 3 instances, 16 clients", "1/s", requests(&node, 16, |_, _| "GET /v1/health/service/bench HTTP/1.1".to_owned(), 0), false);
-    for (name, cpu_name, kind) in [("DNS A of 3, 16 askers", "DNS A of 3, processor", 1_u16), ("DNS SRV of 3, 16 askers", "DNS SRV of 3, processor", 33)] {
+    add(
+        "health reads of 3 instances, 16 clients",
+        "1/s",
+        requests(&node, 16, |_, _| "GET /v1/health/service/bench HTTP/1.1".to_owned(), 0),
+        false,
+    );
+    for (name, cpu_name, kind) in
+        [("DNS A of 3, 16 askers", "DNS A of 3, processor", 1_u16), ("DNS SRV of 3, 16 askers", "DNS SRV of 3, processor", 33)]
+    {
         let (rate, cpu) = questions(&node, kind);
         add(name, "1/s", rate, false);
         add(cpu_name, "us/query", cpu, true);
@@ -73,7 +81,9 @@ fn measure(product: &Product) -> Result<Vec<Figure>> {
     let lists = (0..9).map(|_| timed(|| drop(node.http.get("/v1/internal/ui/services"))).as_secs_f64() * 1e3).collect();
     add("list of 10,000 services, whole", "ms", median(lists), true);
     if *product == Product::Muster {
-        let pages = (0..9).map(|_| timed(|| drop(node.http.get("/v1/muster/catalog/services?limit=50&search=service-99"))).as_secs_f64() * 1e3).collect();
+        let pages = (0..9)
+            .map(|_| timed(|| drop(node.http.get("/v1/muster/catalog/services?limit=50&search=service-99"))).as_secs_f64() * 1e3)
+            .collect();
         println!("Muster only: one page of 50 of 10,000 services, searched: {:.1} ms", median(pages));
     }
     Ok(figures)
@@ -152,7 +162,9 @@ fn answer(stream: &mut BufReader<TcpStream>) {
 
 fn register(node: &Node, instances: usize) {
     for at in 0..instances {
-        let body = format!(r#"{{"Node":"b{at}","Address":"10.1.0.{at}","Service":{{"Service":"bench","Port":80}},"Check":{{"CheckID":"c","Name":"c","Status":"passing","ServiceID":"bench"}}}}"#);
+        let body = format!(
+            r#"{{"Node":"b{at}","Address":"10.1.0.{at}","Service":{{"Service":"bench","Port":80}},"Check":{{"CheckID":"c","Name":"c","Status":"passing","ServiceID":"bench"}}}}"#
+        );
         assert_eq!(node.http.put("/v1/catalog/register", body).status, 200);
     }
 }

@@ -2,16 +2,8 @@
 
 mod view;
 
-use leptos::{
-    ev::KeyboardEvent,
-    html,
-    prelude::*,
-};
-use shared::{
-    endpoint, kv, node,
-    page::PageQuery,
-    service,
-};
+use leptos::{ev::KeyboardEvent, html, prelude::*};
+use shared::{endpoint, kv, node, page::PageQuery, service};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -104,7 +96,11 @@ fn Search(overlay: RwSignal<Option<Overlay>>) -> impl IntoView {
     });
     let doer = Doer::new(overlay);
     let input = NodeRef::<html::Input>::new();
-    Effect::new(move |_| if let Some(input) = input.get() { let _ = input.focus(); });
+    Effect::new(move |_| {
+        if let Some(input) = input.get() {
+            let _ = input.focus();
+        }
+    });
     let on_key = move |event: KeyboardEvent| {
         let last = items.with_untracked(Vec::len).saturating_sub(1);
         match event.key().as_str() {
@@ -119,10 +115,12 @@ fn Search(overlay: RwSignal<Option<Overlay>>) -> impl IntoView {
         }
         event.prevent_default();
     };
-    let group_of = move |index: usize| items.with(|items| {
-        let new = index == 0 || items.get(index - 1).map(|item| item.group) != items.get(index).map(|item| item.group);
-        items.get(index).filter(|_| new).map(|item| item.group)
-    });
+    let group_of = move |index: usize| {
+        items.with(|items| {
+            let new = index == 0 || items.get(index - 1).map(|item| item.group) != items.get(index).map(|item| item.group);
+            items.get(index).filter(|_| new).map(|item| item.group)
+        })
+    };
     view! {
         <div class="q">
             <Icon name="search"/>

@@ -95,7 +95,11 @@ fn Needs(rows: Query<Rows<ServiceRow>>, numbers: Query<Numbers>) -> impl IntoVie
     let any_services = move || numbers.data.with(|data| data.as_ref().is_some_and(|data| data.services.total > 0));
     let failing = move || {
         rows.data.with(|page| {
-            page.iter().flat_map(|page| &page.rows).filter(|row| row.health == Health::Critical).map(|row| row.name.clone()).collect::<Vec<_>>()
+            page.iter()
+                .flat_map(|page| &page.rows)
+                .filter(|row| row.health == Health::Critical)
+                .map(|row| row.name.clone())
+                .collect::<Vec<_>>()
         })
     };
     view! {
@@ -173,7 +177,8 @@ fn RunButton(#[prop(into)] services: Signal<Vec<String>>, label: &'static str, h
         let (dc, services) = (dc.get_untracked(), services.get_untracked());
         busy.set(true);
         spawn_local(async move {
-            let of = if let [one] = services.as_slice() { one.clone() } else { format::plural(services.len() as u32, "service", "services") };
+            let of =
+                if let [one] = services.as_slice() { one.clone() } else { format::plural(services.len() as u32, "service", "services") };
             let outcomes = actions::on_services(Action::Run, dc, services).await;
             busy.try_set(false);
             let (good, title, text) = summary(&of, &outcomes);
@@ -188,7 +193,8 @@ fn RunButton(#[prop(into)] services: Signal<Vec<String>>, label: &'static str, h
 /// The latest changes of checks.
 #[component]
 fn Feed(numbers: Query<Numbers>) -> impl IntoView {
-    let lines = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(|data| view::feed(data, format::zone_min())).unwrap_or_default()));
+    let lines =
+        Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(|data| view::feed(data, format::zone_min())).unwrap_or_default()));
     view! {
         <section class="panel" aria-labelledby="h-feed">
             <header><h2 id="h-feed">"Happening now"</h2></header>

@@ -184,7 +184,10 @@ pub(super) fn Heading(asked: Memo<Asked>, field: &'static str, label: &'static s
 #[component]
 fn Table(asked: Memo<Asked>, list: List<ServiceRow>) -> impl IntoView {
     let shown = move || list.page.with(|page| page.rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>());
-    let all = move || list.page.with(|page| !page.rows.is_empty() && list.selected.with(|selected| page.rows.iter().all(|row| selected.contains(&row.name))));
+    let all = move || {
+        list.page
+            .with(|page| !page.rows.is_empty() && list.selected.with(|selected| page.rows.iter().all(|row| selected.contains(&row.name))))
+    };
     let toggle_all = move |_| {
         let (all, names) = (untrack(all), untrack(shown));
         list.selected.update(|selected| if all { selected.clear() } else { selected.extend(names) });
@@ -217,7 +220,10 @@ fn cells(list: List<ServiceRow>, row: Memo<ServiceRow>) -> AnyView {
     let context = expect_context::<Context>();
     let name = row.read_untracked().name.clone();
     let (select, run, maintain) = (name.clone(), name.clone(), name.clone());
-    let picked = { let name = name.clone(); move || list.selected.with(|selected| selected.contains(&name)) };
+    let picked = {
+        let name = name.clone();
+        move || list.selected.with(|selected| selected.contains(&name))
+    };
     view! {
         <td class="c-cb">
             <input class="cb" type="checkbox" aria-label=format!("Select {name}") prop:checked=picked on:change=move |_| list.toggle(&select)/>
