@@ -171,6 +171,16 @@ fn every_source_says_at_its_head_what_it_is() {
 }
 
 #[test]
+fn only_the_seam_names_real_sockets() {
+    let seam = root().join("backend/src/rt");
+    let inside = all_sources()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(root().join("backend/src")) && !path.starts_with(&seam) && !path.ends_with("tests.rs"));
+    let faults: Vec<String> = inside.filter(|(_, text)| text.contains("tokio::net")).map(|(path, _)| path.display().to_string()).collect();
+    assert!(faults.is_empty(), "`tokio::net` outside rt:\n{}", faults.join("\n"));
+}
+
+#[test]
 fn no_file_has_a_vague_name() {
     let vague = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| VAGUE.contains(&stem));
     let faults: Vec<String> =

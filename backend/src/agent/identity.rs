@@ -12,7 +12,7 @@ use crate::rt::Rng;
 ///
 /// # Errors
 /// The file cannot be read or written, or does not hold a UUID.
-pub fn node_id(configured: &str, data_dir: Option<&Path>, rng: &Rng) -> io::Result<String> {
+pub(super) fn node_id(configured: &str, data_dir: Option<&Path>, rng: &Rng) -> io::Result<String> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     if !configured.is_empty() {
         let id = configured.to_lowercase();

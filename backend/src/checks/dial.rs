@@ -2,8 +2,6 @@
 //!
 //! Never sets a deadline of its own: the run as a whole has one. Contract: health checks, section "Check types".
 
-#![allow(clippy::disallowed_types, reason = "its sockets are named through rt::net, which re-exports them")]
-
 use std::{io, net::SocketAddr};
 
 use crate::rt::net;

@@ -1,7 +1,5 @@
 //! Tests of the runners against real listeners on this machine.
 
-#![allow(clippy::disallowed_types, reason = "its sockets are named through rt::net, which re-exports them")]
-
 use std::{
     convert::Infallible,
     net::SocketAddr,

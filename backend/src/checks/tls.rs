@@ -2,8 +2,6 @@
 //!
 //! Contract: health checks, section "HTTP details". Without `TLSSkipVerify` the machine's roots decide.
 
-#![allow(clippy::disallowed_types, reason = "its sockets are named through rt::net, which re-exports them")]
-
 use std::{io, sync::Arc};
 
 use rustls::{

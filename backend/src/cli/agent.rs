@@ -228,12 +228,12 @@ async fn run(config: Config, print: &mut Print) -> u8 {
         tracing::warn!(target: "agent", keys = config.unused.join(", "), "these configuration keys change nothing yet");
     }
     let pid_file = config.pid_file.as_deref();
-    if let Some(path) = pid_file {
-        if let Err(why) = std::fs::write(path, format!("{}\n", std::process::id())) {
-            print.say(format!("==> Could not write pid file {}: {why}", path.display()));
-            agent.stop().await;
-            return 1;
-        }
+    if let Some(path) = pid_file
+        && let Err(why) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        print.say(format!("==> Could not write pid file {}: {why}", path.display()));
+        agent.stop().await;
+        return 1;
     }
     let code = until_told(agent, &config, signals).await;
     if let Some(path) = pid_file {

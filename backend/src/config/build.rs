@@ -42,10 +42,10 @@ pub(super) fn dev_defaults() -> Map<String, Value> {
 /// Moves `service` and `check` of a document into its lists, so that the documents' definitions append.
 pub(super) fn gather_definitions(mut document: Map<String, Value>) -> Map<String, Value> {
     for (one, many) in [("service", "services"), ("check", "checks")] {
-        if let Some(definition) = document.remove(one) {
-            if let Value::Array(list) = document.entry(many).or_insert_with(|| Value::Array(Vec::new())) {
-                list.insert(0, definition);
-            }
+        if let Some(definition) = document.remove(one)
+            && let Value::Array(list) = document.entry(many).or_insert_with(|| Value::Array(Vec::new()))
+        {
+            list.insert(0, definition);
         }
     }
     document

@@ -2,8 +2,6 @@
 //!
 //! Every question has a deadline, and the number of questions and connections at work is bounded. Contract: DNS.
 
-#![allow(clippy::disallowed_types, reason = "its sockets are named through rt::net, which re-exports them")]
-
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},

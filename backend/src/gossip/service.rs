@@ -48,6 +48,9 @@ pub(super) struct Service {
     asked: BTreeMap<SocketAddr, clock::Instant>,
 }
 
+/// The members as they are now, and a signal at every change.
+type Members = watch::Receiver<Arc<Vec<Member>>>;
+
 impl Service {
     /// A pool of one; the receiver tells its members.
     pub(super) fn new(
@@ -55,7 +58,7 @@ impl Service {
         runtime: &Runtime,
         transport: Arc<dyn Transport>,
         commands: mpsc::Receiver<Command>,
-    ) -> Result<(Self, watch::Receiver<Arc<Vec<Member>>>), Error> {
+    ) -> Result<(Self, Members), Error> {
         let node = NodeId::parse_str(&options.node_id).map_err(|_| Error::NodeId(options.node_id.clone()))?;
         let incarnation = runtime.clock.wall_ms();
         let me = Identity { node, address: options.advertise, incarnation, meta_version: 0 };
@@ -187,8 +190,8 @@ impl Service {
         let strangers = self.pool.strangers();
         self.asked.retain(|stranger, at| strangers.contains(stranger) && at.elapsed() < STRANGER_PAUSE);
         for stranger in strangers {
-            if !self.asked.contains_key(&stranger) {
-                self.asked.insert(stranger, clock::Instant::now());
+            if let std::collections::btree_map::Entry::Vacant(e) = self.asked.entry(stranger) {
+                e.insert(clock::Instant::now());
                 self.exchange(stranger, None);
             }
         }

@@ -188,7 +188,7 @@ fn badness(word: &str) -> u8 {
 }
 
 /// The health as status code, header, and either one word or JSON. `missing` is the text when there is no such service.
-fn health_answer<T: serde::Serialize>(call: &Call, word: &str, missing: Option<&str>, value: &T) -> Result<Response, Error> {
+fn health_answer<T: Serialize>(call: &Call, word: &str, missing: Option<&str>, value: &T) -> Result<Response, Error> {
     let status = match (missing, word) {
         (Some(_), _) => StatusCode::NOT_FOUND,
         (None, "passing") => StatusCode::OK,

@@ -136,7 +136,10 @@ mod tests {
         Change { topic, name: name.to_owned(), node: String::new(), index: 7, kind: Kind::Set }
     }
 
-    fn reader(filter: &str) -> (mpsc::Sender<(u64, Option<Vec<Change>>)>, Reader) {
+    /// What the reader is fed through.
+    type Feed = mpsc::Sender<(u64, Option<Vec<Change>>)>;
+
+    fn reader(filter: &str) -> (Feed, Reader) {
         let (sender, changes) = mpsc::channel(8);
         let filter = Filter::parse(&Query::parse(filter)).expect("a filter");
         (sender, Reader { changes, filter, index: 0, greeted: false, shutdown: Tasks::new().shutdown() })

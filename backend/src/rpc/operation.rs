@@ -18,10 +18,12 @@ macro_rules! operations {
         $($(#[$doc])* #[derive(Clone, Debug, Serialize, Deserialize)] pub struct $name $fields)*
 
         /// A call's parameters, as carried between agents.
+        #[allow(clippy::large_enum_variant, reason = "one at a time, and a registration is the one to be quick")]
         #[derive(Clone, Debug, Serialize, Deserialize)]
         pub enum Operation { $($(#[$doc])* $name($name),)* }
 
         /// A call's reply, as carried between agents.
+        #[allow(clippy::large_enum_variant, reason = "one at a time")]
         #[derive(Clone, Debug, Serialize, Deserialize)]
         pub enum OperationReply { $($(#[$doc])* $name($reply),)* }
 

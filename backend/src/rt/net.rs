@@ -1,6 +1,6 @@
 //! Sockets. Everything above names these types only through here.
 
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is the seam")]
+#![allow(clippy::disallowed_methods, reason = "this is the seam")]
 
 use std::{io, net::SocketAddr};
 

@@ -26,6 +26,7 @@ impl std::fmt::Debug for Rng {
 impl Rng {
     /// Seeded from the operating system.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn from_entropy() -> Self {
         Self::from_seed(rand::random())
     }

@@ -373,7 +373,7 @@ async fn a_check_nobody_can_run_is_refused_with_the_reason() {
 fn fill(bench: &Bench) {
     let instance = |n: usize| {
         let (service, node) = (if n < 3_000 { n / 3 } else { n - 2_000 }, format!("node-{:03}", n % 100));
-        let status = if service % 7 == 0 && (n >= 3_000 || n % 3 == 0) { "critical" } else { "passing" };
+        let status = if service % 7 == 0 && (n >= 3_000 || n.is_multiple_of(3)) { "critical" } else { "passing" };
         let mut registration = registration(&node, &format!("service-{service:05}"), &format!("id-{n}"), status);
         let meta = &mut registration.service.as_mut().expect("given").meta;
         meta.insert("team".to_owned(), format!("team-{}", service % 20));

@@ -52,7 +52,7 @@ impl<T: Send + Sync + 'static> Copy for Query<T> {}
 impl<T: Send + Sync + 'static> Query<T> {
     /// Reads again now.
     pub(crate) fn refetch(self) {
-        self.driver.with_value(|driver| Driver::start(driver));
+        self.driver.with_value(Driver::start);
     }
 }
 

@@ -58,13 +58,13 @@ pub(crate) fn Lanes(
         let percent = move |ms: u64| ms as f64 * 100.0 / length.max(1) as f64;
         let marks = stretches.into_iter().map(|s| {
             let (left, width) = (percent(s.from_ms - from), percent(s.to_ms - s.from_ms));
-            let end = (s.to_ms == to && s.state.is_some_and(|h| h > Health::Passing)).then_some(" end").unwrap_or_default();
+            let end = if s.to_ms == to && s.state.is_some_and(|h| h > Health::Passing) { " end" } else { Default::default() };
             let class = format!("{}{end}", s.state.map_or("unk", class));
             // What touches the right end keeps its least width by growing to the left.
             if end.is_empty() {
-                view! { <i class=class style:left=format!("min({left:.2}%,100% - 6px)") style:width=format!("{width:.2}%")></i> }
+                view! { <i class=class style:left=format!("min({left:.2}%,100% - 6px)") style:width=format!("{width:.2}%")></i> }.into_any()
             } else {
-                view! { <i class=class style:right="0" style:width=format!("{width:.2}%")></i> }
+                view! { <i class=class style:right="0" style:width=format!("{width:.2}%")></i> }.into_any()
             }
         });
         let title = lane.name.clone();

@@ -40,7 +40,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Build {
             // A cache of nothing makes every read come from disk.
             backend => LogStore::with_cache(open(dir.path(), backend).expect("opens"), &tasks, 0).expect("opens").0,
         };
-        Ok((dir, log, Machine::in_memory(std::sync::Arc::new(Store::new()), &tasks)))
+        Ok((dir, log, Machine::in_memory(Arc::new(Store::new()), &tasks)))
     }
 }
 

@@ -41,7 +41,10 @@ pub(super) struct Found<'a> {
 }
 
 const KEYS_MAX: usize = 5;
-const VERBS: [(&str, fn(&str) -> (String, &'static str, Deed)); 2] = [
+/// What a verb makes of the name behind it: the entry's text, its icon, what it does.
+type Verb = fn(&str) -> (String, &'static str, Deed);
+
+const VERBS: [(&str, Verb); 2] = [
     ("run", |name| (format!("Run checks of {name}"), "run", Deed::Run(name.to_owned()))),
     ("maintenance", |name| (format!("Put {name} into maintenance"), "maintenance", Deed::Maintain(name.to_owned()))),
 ];

@@ -55,7 +55,7 @@ pub(super) fn Edit(model: Model, key: String) -> impl IntoView {
         } else if missing.get() {
             view! { <div class="empty"><h3>"There is no such key"</h3><p>"Nobody has stored it, or it was deleted."</p><Button label="Create it" icon="plus" kind=Kind::Primary on_press=create/></div> }.into_any()
         } else {
-            view! { <Loaded query=stored what="The key" lines=8>{()}</Loaded> }.into_any()
+            view! { <Loaded query=stored what="The key" lines=8>""</Loaded> }.into_any()
         }
     };
     view! { <div class="kh"><Heading model key/><Facts entry=found/></div> {body} }.into_any()

@@ -116,7 +116,7 @@ pub(crate) fn Node(name: String) -> impl IntoView {
 fn Head(model: Model, asking: RwSignal<bool>) -> impl IntoView {
     let health = Memo::new(move |_| model.shown.with(|d| Health::of_checks(&d.checks)));
     let there = Memo::new(move |_| model.dump.data.with(Option::is_some));
-    let text = Signal::derive(move || model.shown.with(|d| view::headline(d)));
+    let text = Signal::derive(move || model.shown.with(view::headline));
     let address = Memo::new(move |_| model.shown.with(|d| d.address.clone()));
     let owner = model.owner();
     let denied = Signal::derive(move || match owner.get() {

@@ -106,7 +106,7 @@ fn CheckItem(
                 <div class="t">
                     <b>{move || check.with(title)}</b>
                     <span class=move || health::class(state.get())>{move || health::word(state.get())}</span>
-                    {name_service.then(|| move || check.with(|c| (!c.service_name.is_empty()).then(|| view! { <span class="tag">{c.service_id.clone()}</span> })))}
+                    {name_service.then_some(move || check.with(|c| (!c.service_name.is_empty()).then(|| view! { <span class="tag">{c.service_id.clone()}</span> })))}
                 </div>
                 <Meta check history status=status.data now/>
             </div>

@@ -33,12 +33,11 @@ fn MaintenanceDialog(model: Model, action: RwSignal<Option<Action>>) -> impl Int
     let close = move || action.set(None);
     let reason = RwSignal::new(String::new());
     let scope = RwSignal::new("one".to_owned());
-    Effect::new(move |_| match action.get() {
-        Some(Action::Maintenance { all }) => {
+    Effect::new(move |_| {
+        if let Some(Action::Maintenance { all }) = action.get() {
             scope.set(if all { "all" } else { "one" }.to_owned());
             reason.set(String::new());
         }
-        _ => {}
     });
     // Only instances whose agent answers can be told.
     let able = move || {

@@ -22,7 +22,7 @@ const LANES_MAX: usize = 40;
 pub(crate) fn all_changes(model: Model, histories: &[History], most: usize) -> Vec<view::Change> {
     let names = names(model);
     let told = histories.iter().map(|h| (h, named(&names, h).0, h.node.as_str()));
-    let mut out = view::changes(told.map(|(h, name, place)| (h, name, place)), most);
+    let mut out = view::changes(told, most);
     for change in &mut out {
         // The instance says more than the node where it is known.
         if let Some(found) = names.iter().find(|n| n.node == change.place && change.text.starts_with(&n.name) && !n.instance.is_empty()) {
