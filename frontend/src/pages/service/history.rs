@@ -21,15 +21,12 @@ const LANES_MAX: usize = 40;
 /// Transitions with the checks' names and the instances they belong to, newest first.
 pub(crate) fn all_changes(model: Model, histories: &[History], most: usize) -> Vec<view::Change> {
     let names = names(model);
-    let told = histories.iter().map(|h| (h, named(&names, h).0, h.node.as_str()));
-    let mut out = view::changes(told, most);
-    for change in &mut out {
-        // The instance says more than the node where it is known.
-        if let Some(found) = names.iter().find(|n| n.node == change.place && change.text.starts_with(&n.name) && !n.instance.is_empty()) {
-            change.place.clone_from(&found.instance);
-        }
-    }
-    out
+    // The instance says more than the node; a node's own check has none.
+    let told = histories.iter().map(|history| {
+        let (name, instance) = named(&names, history);
+        (history, name, if instance.is_empty() { history.node.as_str() } else { instance })
+    });
+    view::changes(told, most)
 }
 
 /// A check as the catalog knows it.
