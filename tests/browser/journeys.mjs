@@ -114,10 +114,10 @@ export const journeys = [
       await page.getByRole("button", { name: "Keep mine" }).click();
       await page.getByRole("button", { name: "Save changes" }).click();
       await until("the save", async () => (await fetch(`${muster.url}/v1/kv/shop/limits.json?raw`)).text().then((text) => text === '{"cart": 60}'));
+      // One key is deleted at once and can be brought back; only folders ask.
       await page.getByRole("button", { name: "Delete" }).first().click();
-      await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
       await until("the delete", async () => (await fetch(`${muster.url}/v1/kv/shop/limits.json`)).status === 404);
-      await page.getByRole("button", { name: "Undo" }).click();
+      await page.getByRole("button", { name: "Undo" }).last().click();
       await until("the undo", async () => (await fetch(`${muster.url}/v1/kv/shop/limits.json?raw`)).text().then((text) => text === '{"cart": 60}'));
     },
   },

@@ -28,8 +28,9 @@ async function run({ name, args, steps }) {
     contexts.push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(10_000);
-    // Chromium reports every 404 by itself; for a key or prefix that is not there it is the API's ordinary answer.
-    const ordinary = (message) => message.text().includes("404") && message.location().url.includes("/v1/kv/");
+    // Chromium reports every 404 by itself; for a key that is not there, or a check that was deregistered while the page
+    // asked about it, it is the API's ordinary answer.
+    const ordinary = (message) => message.text().includes("404") && /\/v1\/(kv|muster\/check\/status)\//.test(message.location().url);
     page.on("console", (message) => message.type() === "error" && !ordinary(message) && faults.push(`console: ${message.text()} (${message.location().url})`));
     page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
     page.on("request", (request) => !request.url().startsWith(new URL(origin).origin) && !request.url().startsWith("data:") && faults.push(`request leaves the origin: ${request.url()}`));
