@@ -117,6 +117,7 @@ export const journeys = [
       // One key is deleted at once and can be brought back; only folders ask.
       await page.getByRole("button", { name: "Delete" }).first().click();
       await until("the delete", async () => (await fetch(`${muster.url}/v1/kv/shop/limits.json`)).status === 404);
+      await page.getByText("shop/limits.json deleted").waitFor();
       await page.getByRole("button", { name: "Undo" }).last().click();
       await until("the undo", async () => (await fetch(`${muster.url}/v1/kv/shop/limits.json?raw`)).text().then((text) => text === '{"cart": 60}'));
     },
