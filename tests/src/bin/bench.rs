@@ -209,6 +209,7 @@ fn many_services(node: &Node, count: usize) -> Duration {
         .map(|worker| {
             thread::spawn(move || {
                 let mut stream = BufReader::new(TcpStream::connect(address).expect("connects"));
+                stream.get_ref().set_nodelay(true).expect("a socket option");
                 for at in (worker..count).step_by(8) {
                     let body = format!(
                         r#"{{"Node":"m{}","Address":"10.2.0.{}","SkipNodeUpdate":true,"Service":{{"Service":"service-{at}","Port":80,"Tags":["t{}"]}},"Check":{{"CheckID":"c{at}","Name":"c","Status":"passing","ServiceID":"service-{at}"}}}}"#,
@@ -217,7 +218,8 @@ fn many_services(node: &Node, count: usize) -> Duration {
                         at % 7
                     );
                     let body = if at < 100 { body.replace(r#""SkipNodeUpdate":true,"#, "") } else { body };
-                    write!(stream.get_mut(), "PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("sent");
+                    let request = format!("PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    stream.get_mut().write_all(request.as_bytes()).expect("sent");
                     answer(&mut stream);
                 }
             })
