@@ -18,7 +18,8 @@ use super::{
     address::{self, Item},
     is_any,
     settings::{
-        Addresses, Autopilot, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, Secret, Soa, Telemetry, Ui,
+        Addresses, Autopilot, Cluster, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, Secret, Soa, Telemetry,
+        Ui,
     },
     several, validate,
 };
@@ -285,6 +286,7 @@ impl Builder<'_> {
             },
             telemetry: self.telemetry(),
             ui: self.ui(),
+            cluster: self.cluster(),
             autopilot: self.autopilot(),
             gossip_lan: self.gossip("gossip_lan", ["200ms", "1s", "500ms"], 4),
             gossip_wan: self.gossip("gossip_wan", ["500ms", "5s", "3s"], 6),
@@ -430,6 +432,28 @@ impl Builder<'_> {
             enabled: self.flag("ui_config.enabled", self.flag("ui", false)) || !dir.is_empty(),
             dir: if dir.is_empty() { None } else { Some(dir.into()) },
             content_path: if trimmed.is_empty() { "/".to_owned() } else { format!("/{trimmed}/") },
+        }
+    }
+
+    fn cluster(&mut self) -> Cluster {
+        let serf_lan_allowed_cidrs = self.texts("serf_lan_allowed_cidrs");
+        for network in &serf_lan_allowed_cidrs {
+            if let Err(why) = address::contains(network, IpAddr::from([127, 0, 0, 1])) {
+                self.problems.push(format!("serf_lan_allowed_cidrs: {why}"));
+            }
+        }
+        Cluster {
+            start_join: self.texts("start_join"),
+            retry_join: self.texts("retry_join"),
+            retry_interval: self.duration("retry_interval", "30s"),
+            retry_max: self.count("retry_max", 0),
+            rejoin_after_leave: self.flag("rejoin_after_leave", false),
+            encrypt_verify_incoming: self.flag("encrypt_verify_incoming", true),
+            encrypt_verify_outgoing: self.flag("encrypt_verify_outgoing", true),
+            disable_keyring_file: self.flag("disable_keyring_file", false),
+            serf_lan_allowed_cidrs,
+            read_replica: self.flag("read_replica", self.flag("non_voting_server", false)),
+            server_rejoin_age_max: self.duration("server_rejoin_age_max", "168h"),
         }
     }
 

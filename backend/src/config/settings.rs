@@ -63,6 +63,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Dashboard.
     pub ui: Ui,
+    /// Joining the others.
+    pub cluster: Cluster,
     /// First autopilot configuration.
     pub autopilot: Autopilot,
     /// LAN gossip.
@@ -324,6 +326,33 @@ pub struct Ui {
     pub dir: Option<PathBuf>,
     /// Where it is served, with slashes at both ends.
     pub content_path: String,
+}
+
+/// How the agent finds the others and who may talk to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cluster {
+    /// Tried once at start, which fails when nobody answers: `host`, `host:port`.
+    pub start_join: Vec<String>,
+    /// Tried until somebody answers.
+    pub retry_join: Vec<String>,
+    /// Time between two rounds of that.
+    pub retry_interval: Duration,
+    /// Rounds before the agent gives up; 0 for never.
+    pub retry_max: u32,
+    /// Join again after a start although the agent had left.
+    pub rejoin_after_leave: bool,
+    /// Refuse gossip that is not encrypted.
+    pub encrypt_verify_incoming: bool,
+    /// Send no gossip that is not encrypted.
+    pub encrypt_verify_outgoing: bool,
+    /// Keep the gossip keys in memory only.
+    pub disable_keyring_file: bool,
+    /// Networks, as `address/bits`, whose members are accepted; empty for all.
+    pub serf_lan_allowed_cidrs: Vec<String>,
+    /// A server that never votes.
+    pub read_replica: bool,
+    /// A server away for longer refuses to start with its old data.
+    pub server_rejoin_age_max: Duration,
 }
 
 /// First autopilot configuration; later it is changed through the API.

@@ -251,8 +251,27 @@ fn later_sources_win_lists_append_and_maps_merge() {
 #[test]
 fn keys_of_later_features_are_accepted_and_named() {
     let config =
-        good("acl { enabled = true tokens { agent = \"x\" } } retry_join = [\"a\"] verify_incoming = true peering { enabled = true }");
-    assert_eq!(config.unused, ["acl.enabled", "acl.tokens.agent", "peering", "retry_join", "verify_incoming"]);
+        good("acl { enabled = true tokens { agent = \"x\" } } retry_join_wan = [\"a\"] verify_incoming = true peering { enabled = true }");
+    assert_eq!(config.unused, ["acl.enabled", "acl.tokens.agent", "peering", "retry_join_wan", "verify_incoming"]);
+}
+
+#[test]
+fn how_to_find_the_others_is_read() {
+    let cluster = good(
+        "retry_join = [\"a\", \"b:1\"] retry_interval = \"1s\" retry_max = 3 start_join = [\"c\"] rejoin_after_leave = true \
+         encrypt_verify_incoming = false serf_lan_allowed_cidrs = [\"10.0.0.0/8\"] non_voting_server = true",
+    )
+    .cluster;
+    assert_eq!((cluster.retry_join, cluster.start_join), (vec!["a".to_owned(), "b:1".to_owned()], vec!["c".to_owned()]));
+    assert_eq!((cluster.retry_interval.as_std(), cluster.retry_max), (std::time::Duration::from_secs(1), 3));
+    assert!(cluster.rejoin_after_leave && cluster.read_replica && !cluster.encrypt_verify_incoming && cluster.encrypt_verify_outgoing);
+    assert_eq!(cluster.serf_lan_allowed_cidrs, ["10.0.0.0/8"]);
+    let one = |problem: &str| format!("1 error occurred:\n\t* {problem}\n\n");
+    check_error("serf_lan_allowed_cidrs = [\"x\"]", &one("serf_lan_allowed_cidrs: invalid CIDR address: x"));
+    check_error("server_rejoin_age_max = \"1h\"", "server_rejoin_age_max cannot be less than 6h0m0s");
+    let cloud = "retry_join = [\"provider=aws tag_key=x\"]";
+    let problem = "retry_join: \"provider=aws tag_key=x\": finding servers through a cloud provider is not supported, name their addresses";
+    check_error(cloud, problem);
 }
 
 #[test]

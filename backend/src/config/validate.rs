@@ -115,6 +115,12 @@ pub(super) fn whole(config: &Config, broken: &mut Vec<String>) {
     if let Err(why) = node_meta(&config.node_meta) {
         broken.push(format!("node_meta invalid: {why}"));
     }
+    if config.cluster.server_rejoin_age_max < Duration::from_secs(6 * 3600) {
+        broken.push("server_rejoin_age_max cannot be less than 6h0m0s".to_owned());
+    }
+    for address in config.cluster.retry_join.iter().chain(&config.cluster.start_join).filter(|address| address.contains("provider=")) {
+        broken.push(format!("retry_join: {address:?}: finding servers through a cloud provider is not supported, name their addresses"));
+    }
     encrypt(config, broken);
     listeners(config, broken);
     definitions(config, broken);
