@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     gossip,
     local::{self, Error},
-    raft,
+    raft, rpc,
     rt::Runtime,
     telemetry,
 };
@@ -27,6 +27,7 @@ pub(super) struct Control {
     pool: gossip::Handle,
     raft: raft::Handle,
     local: local::Handle,
+    limits: rpc::LimitsHandle,
     leave: Arc<Notify>,
     started: crate::rt::clock::Instant,
     runtime: Runtime,
@@ -45,11 +46,12 @@ impl Control {
         pool: gossip::Handle,
         raft: raft::Handle,
         local: local::Handle,
+        limits: rpc::LimitsHandle,
         runtime: &Runtime,
     ) -> Self {
         let started = runtime.clock.now();
         let (config, node_id, runtime) = (config.clone(), node_id.to_owned(), runtime.clone());
-        Self { config, node_id, pool, raft, local, leave: Arc::new(Notify::new()), started, runtime }
+        Self { config, node_id, pool, raft, local, limits, leave: Arc::new(Notify::new()), started, runtime }
     }
 
     pub(super) async fn leave_requested(&self) {
@@ -181,6 +183,14 @@ impl local::Control for Control {
         if let (Some(log), Ok(level)) = (telemetry::handle(), loaded.log_level.parse()) {
             log.set_level(level);
         }
+        let metrics = telemetry::metrics();
+        metrics.configure(telemetry::Options {
+            allowed_prefixes: loaded.telemetry.allowed_prefixes.clone(),
+            blocked_prefixes: loaded.telemetry.blocked_prefixes.clone(),
+            filter_default: loaded.telemetry.filter_default,
+            ..metrics.options()
+        });
+        self.limits.set(super::options::limits(&loaded));
         let definitions = local::Definitions { services: loaded.services, checks: loaded.checks };
         self.local.reload(definitions).await
     }

@@ -82,7 +82,17 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
     let calls = Arc::new(calls::Calls::new(&config.node_name));
     let server = Arc::new(Server::new(options::server(&config), raft.clone(), store, pool.subscribe(), calls.clone(), runtime.clone()));
     runtime.tasks.spawn_until_shutdown("leader duties", Arc::clone(&server).run());
-    let router = rpc::Router::new(server);
+    let limited = rpc::Limited::new(
+        server,
+        options::limits(&config),
+        {
+            let raft = raft.clone();
+            move || raft.status().role == "leader"
+        },
+        runtime.clock,
+    );
+    let limits = limited.limits();
+    let router = rpc::Router::new(Arc::new(limited));
 
     let definitions = local::Definitions { services: config.services.clone(), checks: config.checks.clone() };
     let local = local::Service::start(options::local(&config, &node_id), definitions, router.clone(), db, runtime.clone())
@@ -90,7 +100,7 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
         .map_err(|e| Error::Component(e.to_string()))?;
     calls.plug(local.clone());
 
-    let control = Arc::new(control::Control::new(&config, &node_id, pool, raft.clone(), local.clone(), &runtime));
+    let control = Arc::new(control::Control::new(&config, &node_id, pool, raft.clone(), local.clone(), limits, &runtime));
     let addresses = (config.addresses.http.clone(), config.addresses.dns.clone());
     dns::start(options::dns(&config), &config.addresses.dns, router.clone(), runtime.clone())
         .await

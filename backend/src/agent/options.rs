@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::control::CONSUL_VERSION;
-use crate::{config::Config, dns, gossip, http, local, raft, server};
+use crate::{config::Config, dns, gossip, http, local, raft, rpc, server};
 
 /// The RPC address as other servers and `/v1/status/leader` name it.
 fn rpc_address(config: &Config) -> String {
@@ -95,12 +95,29 @@ pub(super) fn http(config: &Config) -> http::Options {
         allow_write_http_from: config.http.allow_write_http_from.iter().filter_map(|network| parse_network(network)).collect(),
         ui: config.ui.enabled,
         ui_content_path: config.ui.content_path.clone(),
+        disable_unprintable_char_filter: config.http.disable_unprintable_char_filter,
+        use_cache: config.http.use_cache,
+        translate_wan_addrs: config.translate_wan_addrs,
         kv_max_value_size: config.limits.kv_max_value_size as u64,
         discovery_max_stale: config.discovery_max_stale.as_std(),
         max_conns_per_client: config.limits.http_max_conns_per_client,
         log: crate::telemetry::handle(),
         ..http::Options::default()
     }
+}
+
+/// How many calls may pass: those a client sends, or those a server answers.
+pub(super) fn limits(config: &Config) -> rpc::Limits {
+    let limits = &config.limits;
+    if !config.server {
+        return rpc::Limits::Client { rate: limits.rpc_rate, burst: limits.rpc_max_burst as f64 };
+    }
+    let mode = match limits.request_limits.mode.as_str() {
+        "enforcing" => rpc::Mode::Enforcing,
+        "permissive" => rpc::Mode::Permissive,
+        _ => rpc::Mode::Disabled,
+    };
+    rpc::Limits::Server { mode, read_rate: limits.request_limits.read_rate, write_rate: limits.request_limits.write_rate }
 }
 
 /// `address/bits`; configuration has checked it.

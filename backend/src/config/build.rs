@@ -18,8 +18,8 @@ use super::{
     address::{self, Item},
     is_any,
     settings::{
-        Addresses, Autopilot, Cluster, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, Secret, Soa, Telemetry,
-        Ui,
+        Addresses, Autopilot, Cluster, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, RequestLimits, Secret,
+        Soa, Telemetry, Ui,
     },
     several, validate,
 };
@@ -103,6 +103,11 @@ impl Builder<'_> {
     /// A whole number, or the default.
     pub(super) fn int(&self, path: &str, default: i64) -> i64 {
         self.get(path).and_then(Value::as_i64).unwrap_or(default)
+    }
+
+    /// A number, or the default.
+    fn float(&self, path: &str, default: f64) -> f64 {
+        self.get(path).and_then(Value::as_f64).unwrap_or(default)
     }
 
     /// A number that must not be negative.
@@ -274,11 +279,7 @@ impl Builder<'_> {
             ports,
             dns: self.dns(),
             http: self.http(),
-            limits: Limits {
-                http_max_conns_per_client: self.count("limits.http_max_conns_per_client", 200),
-                kv_max_value_size: self.count("limits.kv_max_value_size", 524_288),
-                txn_max_req_len: self.count("limits.txn_max_req_len", 524_288),
-            },
+            limits: self.limits(),
             performance: Performance {
                 leave_drain_time: self.duration("performance.leave_drain_time", "5s"),
                 raft_multiplier: u32::try_from(self.int("performance.raft_multiplier", 5)).unwrap_or(0),
@@ -303,6 +304,7 @@ impl Builder<'_> {
             default_query_time: self.duration("default_query_time", "300s"),
             max_query_time: self.duration("max_query_time", "600s"),
             discovery_max_stale: self.duration("discovery_max_stale", "0s"),
+            translate_wan_addrs: self.flag("translate_wan_addrs", false),
             session_ttl_min: self.duration("session_ttl_min", "10s"),
             enable_script_checks: self.flag("enable_script_checks", false),
             enable_local_script_checks: self.flag("enable_script_checks", false) || self.flag("enable_local_script_checks", false),
@@ -407,7 +409,29 @@ impl Builder<'_> {
             block_endpoints: self.texts("http_config.block_endpoints"),
             response_headers: self.map("http_config.response_headers"),
             allow_write_http_from,
+            use_cache: self.flag("http_config.use_cache", true),
+            disable_unprintable_char_filter: self.flag("disable_http_unprintable_char_filter", false),
             max_header_bytes: self.count("http_config.max_header_bytes", 0),
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let mode = self.text("limits.request_limits.mode", "disabled").to_lowercase();
+        if !matches!(mode.as_str(), "disabled" | "permissive" | "enforcing") {
+            self.violations.push(format!("limits.request_limits.mode: invalid mode {mode:?}. Must be disabled, permissive or enforcing"));
+        }
+        Limits {
+            http_max_conns_per_client: self.count("limits.http_max_conns_per_client", 200),
+            kv_max_value_size: self.count("limits.kv_max_value_size", 524_288),
+            txn_max_req_len: self.count("limits.txn_max_req_len", 524_288),
+            rpc_rate: self.float("limits.rpc_rate", -1.0),
+            rpc_max_burst: self.count("limits.rpc_max_burst", 1000),
+            rpc_max_conns_per_client: self.count("limits.rpc_max_conns_per_client", 100),
+            request_limits: RequestLimits {
+                mode,
+                read_rate: self.float("limits.request_limits.read_rate", -1.0),
+                write_rate: self.float("limits.request_limits.write_rate", -1.0),
+            },
         }
     }
 

@@ -104,7 +104,7 @@ pub(super) const ROOT: &[Key] = &[
     later("disable_anonymous_signature", Bool),
     later("disable_coordinates", Bool),
     used("disable_host_node_id", Bool),
-    later("disable_http_unprintable_char_filter", Bool),
+    used("disable_http_unprintable_char_filter", Bool),
     used("disable_keyring_file", Bool),
     later("disable_remote_exec", Bool),
     later("disable_update_check", Bool),
@@ -191,7 +191,7 @@ pub(super) const ROOT: &[Key] = &[
     later("tls_cipher_suites", Text),
     later("tls_min_version", Text),
     later("tls_prefer_server_cipher_suites", Bool),
-    later("translate_wan_addrs", Bool),
+    used("translate_wan_addrs", Bool),
     used("ui", Bool),
     used("ui_config", Object(UI_CONFIG)),
     used("ui_content_path", Text),
@@ -287,19 +287,19 @@ const HTTP_CONFIG: &[Key] = &[
     used("block_endpoints", Texts),
     used("max_header_bytes", Int),
     used("response_headers", Map),
-    later("use_cache", Bool),
+    used("use_cache", Bool),
 ];
 
 const LIMITS: &[Key] = &[
     used("http_max_conns_per_client", Int),
     later("https_handshake_timeout", Text),
     used("kv_max_value_size", Int),
-    later("request_limits", Any),
+    used("request_limits", Object(&[used("mode", Text), used("read_rate", Float), used("write_rate", Float)])),
     later("rpc_client_timeout", Text),
     later("rpc_handshake_timeout", Text),
-    later("rpc_max_burst", Int),
-    later("rpc_max_conns_per_client", Int),
-    later("rpc_rate", Float),
+    used("rpc_max_burst", Int),
+    used("rpc_max_conns_per_client", Int),
+    used("rpc_rate", Float),
     used("txn_max_req_len", Int),
 ];
 

@@ -87,6 +87,8 @@ pub struct Config {
     pub max_query_time: Duration,
     /// Unmarked catalog and health reads may be so stale; 0 for not at all.
     pub discovery_max_stale: Duration,
+    /// Tell addresses for other datacenters in answers that come from them.
+    pub translate_wan_addrs: bool,
     /// Shortest TTL of a session.
     pub session_ttl_min: Duration,
     /// Script checks from anywhere.
@@ -274,6 +276,10 @@ pub struct Http {
     pub response_headers: BTreeMap<String, String>,
     /// Networks, as `address/bits`, that may write; empty for all.
     pub allow_write_http_from: Vec<String>,
+    /// Heed `?cached`.
+    pub use_cache: bool,
+    /// Let characters through that cannot be printed.
+    pub disable_unprintable_char_filter: bool,
     /// Largest header block; 0 for the default.
     pub max_header_bytes: usize,
 }
@@ -287,6 +293,25 @@ pub struct Limits {
     pub kv_max_value_size: usize,
     /// Bytes of a transaction.
     pub txn_max_req_len: usize,
+    /// Calls a second a client agent sends to servers; negative for no limit.
+    pub rpc_rate: f64,
+    /// Calls it sends at once.
+    pub rpc_max_burst: usize,
+    /// Connections per address to the RPC listener; 0 for no limit.
+    pub rpc_max_conns_per_client: usize,
+    /// Limits of all requests a server answers.
+    pub request_limits: RequestLimits,
+}
+
+/// Limits of all requests a server answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RequestLimits {
+    /// `disabled`, `permissive` or `enforcing`.
+    pub mode: String,
+    /// Reads a second; negative for no limit.
+    pub read_rate: f64,
+    /// Writes a second; negative for no limit.
+    pub write_rate: f64,
 }
 
 /// Timing.

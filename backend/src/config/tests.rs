@@ -275,6 +275,21 @@ fn how_to_find_the_others_is_read() {
 }
 
 #[test]
+fn limits_are_read_and_an_unknown_mode_is_refused() {
+    let limits = good("").limits;
+    assert!(limits.rpc_rate < 0.0 && limits.rpc_max_burst == 1000 && limits.rpc_max_conns_per_client == 100);
+    assert_eq!(limits.request_limits.mode, "disabled");
+    let limits =
+        good("limits { rpc_rate = 2.5 rpc_max_burst = 7 request_limits { mode = \"enforcing\" read_rate = 3 write_rate = 0.5 } }").limits;
+    assert_eq!((limits.rpc_rate, limits.rpc_max_burst), (2.5, 7));
+    assert_eq!(limits.request_limits, settings::RequestLimits { mode: "enforcing".to_owned(), read_rate: 3.0, write_rate: 0.5 });
+    check_error(
+        "limits { request_limits { mode = \"loud\" } }",
+        "limits.request_limits.mode: invalid mode \"loud\". Must be disabled, permissive or enforcing",
+    );
+}
+
+#[test]
 fn definitions_are_read_in_every_form() {
     let config = good(
         "service { id = \"web-1\" name = \"web\" port = 80 tags = [\"a\", \"b\"] meta { team = \"x\" }\n\

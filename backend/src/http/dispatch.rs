@@ -87,6 +87,9 @@ async fn answer(context: &Arc<Context>, peer: Option<std::net::SocketAddr>, requ
                     None => refuse_method(&method, &endpoint.allow()),
                 }
             };
+            if context.options.translate_wan_addrs {
+                response.headers_mut().insert("x-consul-translate-addresses", HeaderValue::from_static("true"));
+            }
             response.headers_mut().entry(header::VARY).or_insert(HeaderValue::from_static("Accept-Encoding"));
             response
         }

@@ -86,6 +86,8 @@ impl From<rpc::Error> for Error {
             rpc::Error::BadRequest(_) => StatusCode::BAD_REQUEST,
             rpc::Error::NotFound(_) => StatusCode::NOT_FOUND,
             rpc::Error::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            rpc::Error::RateLimited | rpc::Error::RetryElsewhere => StatusCode::TOO_MANY_REQUESTS,
+            rpc::Error::RetryLater => StatusCode::SERVICE_UNAVAILABLE,
             rpc::Error::NoLeader
             | rpc::Error::NoServers
             | rpc::Error::NoPathToDatacenter

@@ -83,6 +83,8 @@ pub struct Options {
     pub kv_max_value_size: u64,
     /// Heed `?cached`.
     pub use_cache: bool,
+    /// Say that addresses of other datacenters are translated.
+    pub translate_wan_addrs: bool,
     /// Unmarked catalog and health reads may be this old; zero asks the leader.
     pub discovery_max_stale: Duration,
     /// Token of requests that carry none.
@@ -107,6 +109,7 @@ impl Default for Options {
             disable_unprintable_char_filter: false,
             kv_max_value_size: 512 * 1024,
             use_cache: true,
+            translate_wan_addrs: false,
             discovery_max_stale: Duration::ZERO,
             default_token: String::new(),
             max_conns_per_client: 200,

@@ -3,9 +3,11 @@
 //! [`Router::call`] is the deepest seam of the agent: HTTP, DNS and anti-entropy only ever speak to it. In a
 //! server it reaches [`Handler`] in process; in a client it forwards to a server. Never knows what a call means.
 
+mod limits;
 mod operation;
 mod router;
 
+pub use limits::{Bucket, Limited, Limits, LimitsHandle, Mode};
 pub use operation::{
     AgentCall, AgentReply, CatalogServiceNodes, CheckHistory, Checks, Datacenters, Deregister, HealthServiceNodes, KvGet, KvKeys, KvList,
     KvWrite, Leader, ListChecks, ListNodes, ListServices, NodeChecks, NodeServices, Nodes, Operation, OperationReply, Overview, Payload,
@@ -40,6 +42,15 @@ pub enum Error {
     /// The agent that had to act cannot be reached: status 502.
     #[error("{0}")]
     Unreachable(String),
+    /// This client agent sends more calls than it may: status 429.
+    #[error("rate limit exceeded")]
+    RateLimited,
+    /// This server answers more calls than it may: status 429.
+    #[error("rate limit exceeded, try again later or against a different server")]
+    RetryElsewhere,
+    /// The leader takes more writes than it may, and nobody else can: status 503.
+    #[error("rate limit exceeded for operation that can only be performed by the leader, try again later")]
+    RetryLater,
     /// The request's deadline passed.
     #[error("rpc error making call: i/o deadline reached")]
     Timeout,
