@@ -32,6 +32,10 @@ pub enum Access<'a> {
     OperatorRead,
     /// Change operator data.
     OperatorWrite,
+    /// See the gossip keys.
+    KeyringRead,
+    /// Change the gossip keys.
+    KeyringWrite,
 }
 
 impl Authorizer {

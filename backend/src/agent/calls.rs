@@ -1,28 +1,34 @@
-//! Calls that the server carries to a node's agent. A single server reaches its own agent; other agents come with clusters.
+//! Calls to a node's agent: answered here for this node, carried to the others over the streams they keep to the servers.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     local,
-    rpc::{AgentReply, Error, Payload},
+    rpc::{self, AgentCall, AgentReply, Error, Payload, Request},
     server::AgentCalls,
 };
 
-/// This node's agent as the server sees it.
+/// This node's agent as the servers see it.
 #[derive(Debug)]
-pub(super) struct Calls {
+pub(super) struct Own {
     node_name: String,
-    /// Filled once the local layer runs; it needs the server first.
+    /// Filled once the local layer runs; on a server it needs the server role first.
     local: OnceLock<local::Handle>,
 }
 
-impl Calls {
-    pub(super) fn new(node_name: &str) -> Self {
-        Self { node_name: node_name.to_owned(), local: OnceLock::new() }
+impl Own {
+    pub(super) fn new(node_name: &str) -> Arc<Self> {
+        Arc::new(Self { node_name: node_name.to_owned(), local: OnceLock::new() })
     }
 
     pub(super) fn plug(&self, local: local::Handle) {
         let _ = self.local.set(local);
+    }
+
+    fn is(&self, node: &str) -> bool {
+        node.eq_ignore_ascii_case(&self.node_name)
     }
 }
 
@@ -38,17 +44,14 @@ impl From<local::Error> for Error {
 }
 
 #[async_trait::async_trait]
-impl AgentCalls for Calls {
-    async fn call(&self, node: &str, payload: Payload, token: &str) -> Result<AgentReply, Error> {
-        let local = match self.local.get() {
-            Some(local) if node.eq_ignore_ascii_case(&self.node_name) => local,
-            Some(_) => return Err(Error::Unreachable(format!("no agent of node {node:?} is connected to this server"))),
-            None => return Err(Error::Unreachable(format!("the agent of node {node:?} is still starting"))),
-        };
+impl rpc::AgentCallee for Own {
+    async fn call(&self, payload: Payload, token: &str) -> Result<AgentReply, Error> {
+        let starting = || Error::Unreachable(format!("the agent of node {:?} is still starting", self.node_name));
+        let local = self.local.get().ok_or_else(starting)?;
         Ok(match payload {
             Payload::RunCheck { check_id } => AgentReply::Run(Box::new(local.run_check(&check_id).await?)),
             Payload::CheckStatus { check_id } => {
-                let unknown = || Error::NotFound(format!("Unknown check ID {check_id:?} on node {node:?}"));
+                let unknown = || Error::NotFound(format!("Unknown check ID {check_id:?} on node {:?}", self.node_name));
                 AgentReply::CheckStatus(Box::new(local.check_status(&check_id).ok_or_else(unknown)?))
             }
             Payload::RegisterService { registration, replace_existing_checks } => {
@@ -69,5 +72,59 @@ impl AgentCalls for Calls {
             }
             Payload::Services => AgentReply::Services(local.services("")?),
         })
+    }
+}
+
+/// How a server reaches the agent of any node.
+pub(super) struct Calls {
+    pub(super) own: Arc<Own>,
+    pub(super) streams: rpc::AgentStreams,
+    pub(super) pool: rpc::Pool,
+    pub(super) servers: rpc::Servers,
+    pub(super) own_id: String,
+}
+
+impl Calls {
+    /// Asks another server, which must answer from what it holds itself.
+    async fn ask(&self, server: rpc::Server, node: &str, payload: Payload, token: &str) -> Result<AgentReply, Error> {
+        let request = Request { token: token.to_owned(), forwarded: true, ..Request::default() };
+        let call = AgentCall { node: node.to_owned(), payload };
+        let answer = self.pool.call(server.address, &request, call.into()).await?;
+        <AgentCall as rpc::TypedOperation>::unwrap(answer.value)
+            .ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))
+    }
+
+    /// The server that is this node, or else every other one: one of them holds the node's stream.
+    fn others(&self, node: &str) -> Vec<rpc::Server> {
+        let servers = self.servers.list();
+        match servers.iter().find(|server| server.name.eq_ignore_ascii_case(node)) {
+            Some(server) => vec![server.clone()],
+            None => servers.iter().filter(|server| server.id != self.own_id).cloned().collect(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl AgentCalls for Calls {
+    async fn call(&self, node: &str, payload: Payload, token: &str, forwarded: bool) -> Result<AgentReply, Error> {
+        if self.own.is(node) {
+            return rpc::AgentCallee::call(&*self.own, payload, token).await;
+        }
+        if self.streams.has(node) {
+            return self.streams.call(node, payload, token).await;
+        }
+        let nowhere = || Error::Unreachable(format!("no agent of node {node:?} is connected to a server"));
+        if forwarded {
+            return Err(nowhere());
+        }
+        let mut asked: FuturesUnordered<_> =
+            self.others(node).into_iter().map(|server| self.ask(server, node, payload.clone(), token)).collect();
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Err(Error::Unreachable(_) | Error::Timeout | Error::Stopping | Error::NoLeader) => {}
+                answer => return answer,
+            }
+        }
+        Err(nowhere())
     }
 }

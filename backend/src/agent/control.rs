@@ -2,15 +2,15 @@
 //!
 //! Contract: HTTP API, section "Agent"; `GET /v1/agent/self` and `info` show the same statistics.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use shared::agent::{Coordinate, Info, Member};
 use tokio::sync::Notify;
 
+use super::join::Joiner;
 use crate::{
     config::Config,
-    gossip,
     local::{self, Error},
     raft, rpc,
     rt::Runtime,
@@ -22,15 +22,17 @@ pub(super) const CONSUL_VERSION: &str = "1.8.7";
 
 /// The agent's control surface.
 pub(super) struct Control {
-    config: Config,
-    node_id: String,
-    pool: gossip::Handle,
-    raft: raft::Handle,
-    local: local::Handle,
-    limits: rpc::LimitsHandle,
-    leave: Arc<Notify>,
-    started: crate::rt::clock::Instant,
-    runtime: Runtime,
+    pub(super) config: Config,
+    pub(super) node_id: String,
+    pub(super) joiner: Joiner,
+    /// `None` on a client.
+    pub(super) raft: Option<raft::Handle>,
+    pub(super) servers: rpc::Servers,
+    pub(super) local: local::Handle,
+    pub(super) limits: rpc::LimitsHandle,
+    pub(super) leave: Notify,
+    pub(super) started: crate::rt::clock::Instant,
+    pub(super) runtime: Runtime,
 }
 
 type Section = BTreeMap<String, String>;
@@ -40,37 +42,21 @@ fn section<const N: usize>(pairs: [(&str, String); N]) -> Section {
 }
 
 impl Control {
-    pub(super) fn new(
-        config: &Config,
-        node_id: &str,
-        pool: gossip::Handle,
-        raft: raft::Handle,
-        local: local::Handle,
-        limits: rpc::LimitsHandle,
-        runtime: &Runtime,
-    ) -> Self {
-        let started = runtime.clock.now();
-        let (config, node_id, runtime) = (config.clone(), node_id.to_owned(), runtime.clone());
-        Self { config, node_id, pool, raft, local, limits, leave: Arc::new(Notify::new()), started, runtime }
-    }
-
     pub(super) async fn leave_requested(&self) {
         self.leave.notified().await;
     }
 
     fn own_member(&self) -> Member {
-        self.pool.members().iter().find(|member| member.name == self.config.node_name).cloned().unwrap_or_default()
+        self.joiner.pool.members().iter().find(|member| member.name == self.config.node_name).cloned().unwrap_or_default()
     }
 
     fn stats(&self) -> BTreeMap<String, Section> {
-        let status = self.raft.status();
-        let members = self.pool.members();
+        let members = self.joiner.pool.members();
         let (checks, services) = (self.local.checks("").unwrap_or_default(), self.local.services("").unwrap_or_default());
         let ttls = checks.values().filter(|check| check.kind == "ttl").count();
         let count = |status| members.iter().filter(|member| member.status == status).count().to_string();
-        let leader = status.leader.as_ref().map(|peer| peer.address.clone()).unwrap_or_default();
         let uptime = self.runtime.clock.now().duration_since(self.started).as_secs();
-        BTreeMap::from([
+        let mut stats = BTreeMap::from([
             (
                 "agent".to_owned(),
                 section([
@@ -90,31 +76,6 @@ impl Control {
                 ]),
             ),
             (
-                "consul".to_owned(),
-                section([
-                    ("acl", "disabled".to_owned()),
-                    ("bootstrap", self.config.bootstrap.to_string()),
-                    ("known_datacenters", "1".to_owned()),
-                    ("leader", (status.role == "leader").to_string()),
-                    ("leader_addr", leader),
-                    ("server", self.config.server.to_string()),
-                ]),
-            ),
-            (
-                "raft".to_owned(),
-                section([
-                    ("applied_index", status.applied_index.to_string()),
-                    ("commit_index", status.commit_index.to_string()),
-                    ("last_contact", if status.role == "leader" { "0".to_owned() } else { "never".to_owned() }),
-                    ("last_log_index", status.last_index.to_string()),
-                    ("last_snapshot_index", status.snapshot_index.to_string()),
-                    ("num_peers", status.peers.len().saturating_sub(1).to_string()),
-                    ("protocol_version", "3".to_owned()),
-                    ("state", capitalized(&status.role)),
-                    ("term", status.term.to_string()),
-                ]),
-            ),
-            (
                 "runtime".to_owned(),
                 section([
                     ("arch", std::env::consts::ARCH.to_owned()),
@@ -127,13 +88,51 @@ impl Control {
             (
                 "serf_lan".to_owned(),
                 section([
-                    ("encrypted", "false".to_owned()),
+                    ("encrypted", (!self.joiner.pool.keys().borrow().is_empty()).to_string()),
                     ("failed", count(4)),
                     ("left", count(3)),
                     ("members", members.len().to_string()),
                 ]),
             ),
-        ])
+        ]);
+        match &self.raft {
+            Some(raft) => stats.extend(self.server_stats(&raft.status())),
+            None => drop(stats.insert("consul".to_owned(), self.client_stats())),
+        }
+        stats
+    }
+
+    fn client_stats(&self) -> Section {
+        section([("acl", "disabled".to_owned()), ("known_servers", self.servers.list().len().to_string()), ("server", "false".to_owned())])
+    }
+
+    fn server_stats(&self, status: &raft::Status) -> [(String, Section); 2] {
+        let leader = status.leader.as_ref().map(|peer| peer.address.clone()).unwrap_or_default();
+        let last_contact = match status.last_contact_ms {
+            _ if status.role == "leader" => "0".to_owned(),
+            Some(ms) => format!("{ms}ms"),
+            None => "never".to_owned(),
+        };
+        let consul = section([
+            ("acl", "disabled".to_owned()),
+            ("bootstrap", self.config.bootstrap.to_string()),
+            ("known_datacenters", "1".to_owned()),
+            ("leader", (status.role == "leader").to_string()),
+            ("leader_addr", leader),
+            ("server", "true".to_owned()),
+        ]);
+        let raft = section([
+            ("applied_index", status.applied_index.to_string()),
+            ("commit_index", status.commit_index.to_string()),
+            ("last_contact", last_contact),
+            ("last_log_index", status.last_index.to_string()),
+            ("last_snapshot_index", status.snapshot_index.to_string()),
+            ("num_peers", status.peers.len().saturating_sub(1).to_string()),
+            ("protocol_version", "3".to_owned()),
+            ("state", capitalized(&status.role)),
+            ("term", status.term.to_string()),
+        ]);
+        [("consul".to_owned(), consul), ("raft".to_owned(), raft)]
     }
 }
 
@@ -146,7 +145,7 @@ fn capitalized(word: &str) -> String {
 impl local::Control for Control {
     fn members(&self, wan: bool) -> Option<Vec<Member>> {
         if !wan {
-            return Some(self.pool.members().to_vec());
+            return Some(self.joiner.pool.members().to_vec());
         }
         // Until datacenters join, the WAN pool of a server is itself, named with its datacenter.
         let mut member = self.own_member();
@@ -200,12 +199,18 @@ impl local::Control for Control {
         Ok(())
     }
 
-    async fn join(&self, address: &str, _wan: bool) -> Result<usize, Error> {
-        Err(Error::Refused(format!("1 error occurred:\n\t* Failed to join {address}: this version forms no clusters yet\n\n")))
+    async fn join(&self, address: &str, wan: bool) -> Result<usize, Error> {
+        if wan && !self.config.server {
+            return Err(Error::Refused("Must be a server to join WAN cluster".to_owned()));
+        }
+        if wan {
+            return Err(Error::Refused("this version joins no other datacenters".to_owned()));
+        }
+        self.joiner.join(&[address.to_owned()]).await.map_err(Error::Refused)
     }
 
-    async fn force_leave(&self, node: &str, _prune: bool) -> Result<(), Error> {
-        Err(Error::Refused(format!("agent: No node found with name '{node}'")))
+    async fn force_leave(&self, node: &str, prune: bool) -> Result<(), Error> {
+        self.joiner.pool.force_leave(node, prune).await.map_err(Error::Refused)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Contract: persistence in the data directory.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use shared::name;
 
@@ -35,11 +35,12 @@ pub(super) fn node_id(configured: &str, data_dir: Option<&Path>, rng: &Rng) -> i
 }
 
 /// Writes a small file so that it is whole or absent whatever happens.
-fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let partial = path.with_extension("tmp");
     fs::create_dir_all(directory)?;
-    let mut file = fs::File::create(&partial)?;
+    // The keys of gossip are kept this way too: nobody else's business.
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&partial, path)?;

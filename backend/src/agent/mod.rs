@@ -4,9 +4,17 @@
 mod calls;
 mod control;
 mod identity;
+mod join;
+mod keyring;
+mod known;
+mod leave;
 mod options;
+mod servers;
+mod transport;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, watch};
 
 use crate::{
     config::{Config, Listen},
@@ -37,9 +45,6 @@ pub enum Error {
     /// A component's own reason.
     #[error("{0}")]
     Component(String),
-    /// What this version does not do yet.
-    #[error("{0}")]
-    Unsupported(String),
 }
 
 /// A running agent.
@@ -52,61 +57,185 @@ pub struct Agent {
     pub node_id: String,
     config: Config,
     runtime: Runtime,
-    raft: raft::Handle,
+    pool: gossip::Handle,
+    db: LocalDb,
+    /// `None` on a client.
+    raft: Option<raft::Handle>,
     control: Arc<control::Control>,
+    gave_up: watch::Receiver<bool>,
 }
 
 /// How long tasks get to end at shutdown.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// What every role is built on.
+struct Base {
+    config: Config,
+    node_id: String,
+    runtime: Runtime,
+    pool: gossip::Handle,
+    calls: rpc::Pool,
+    servers: rpc::Servers,
+    own: Arc<calls::Own>,
+}
+
 /// Starts an agent: sockets first, so that a taken port is told before anything is written, then the layers from below.
 ///
 /// # Errors
-/// A taken address, an unusable data directory, a bad definition.
+/// A taken address, an unusable data directory, a bad definition, nobody of `start_join` answers.
 pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
-    if !config.server {
-        let missing = "a client agent needs a cluster of servers, which this version does not form yet: start with -dev or -server";
-        return Err(Error::Unsupported(missing.to_owned()));
-    }
+    let data_dir = |error: &dyn std::fmt::Display| Error::DataDir(error.to_string());
     let sockets = bind(&config).await?;
-    let node_id =
-        identity::node_id(&config.node_id, config.data_dir.as_deref(), &runtime.rng).map_err(|e| Error::DataDir(e.to_string()))?;
-    let db = LocalDb::open(config.data_dir.as_deref()).map_err(|e| Error::DataDir(e.to_string()))?;
+    let rpc_socket = if config.server { Some(bind_rpc(config.addresses.server).await?) } else { None };
+    let node_id = identity::node_id(&config.node_id, config.data_dir.as_deref(), &runtime.rng).map_err(|e| data_dir(&e))?;
+    let db = LocalDb::open(config.data_dir.as_deref()).map_err(|e| data_dir(&e))?;
+    let keyring = keyring::Keyring::load(&config).map_err(|e| data_dir(&e))?;
+    let known = known::load(&db, config.cluster.rejoin_after_leave).map_err(|e| data_dir(&e))?;
 
-    let store = Arc::new(Store::new());
-    let raft = raft::start(options::raft(&config, &node_id), Arc::clone(&store), runtime.clone())
-        .await
-        .map_err(|e| Error::Component(format!("raft: {e}")))?;
-    let pool = gossip::start(options::gossip(&config, &node_id), runtime.clone()).await.map_err(|e| Error::Component(e.to_string()))?;
+    let calls = rpc::Pool::new(options::rpc(&config), runtime.clone());
+    let servers = rpc::Servers::new(&runtime.rng);
+    let gossip_options = options::gossip(&config, &node_id, keyring.keys.clone(), known);
+    // Raft reads its log before anybody hears of this server.
+    let consensus = if config.server { Some(Consensus::open(&config, &node_id, &calls, &servers, &runtime).await?) } else { None };
+    let pool = gossip::start(gossip_options, runtime.clone()).await.map_err(|e| component(&e))?;
+    runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone()));
 
-    let calls = Arc::new(calls::Calls::new(&config.node_name));
-    let server = Arc::new(Server::new(options::server(&config), raft.clone(), store, pool.subscribe(), calls.clone(), runtime.clone()));
-    runtime.tasks.spawn_until_shutdown("leader duties", Arc::clone(&server).run());
-    let limited = rpc::Limited::new(
-        server,
-        options::limits(&config),
-        {
-            let raft = raft.clone();
-            move || raft.status().role == "leader"
-        },
-        runtime.clock,
-    );
-    let limits = limited.limits();
-    let router = rpc::Router::new(Arc::new(limited));
+    let own = calls::Own::new(&config.node_name);
+    let base = Base { config, node_id, runtime, pool, calls, servers, own };
+    let (routed, raft) = match (consensus, rpc_socket) {
+        (Some(consensus), Some(socket)) => {
+            let raft = consensus.raft.clone();
+            (base.serve(consensus, socket), Some(raft))
+        }
+        _ => (base.forward(), None),
+    };
+    base.surfaces(sockets, routed, raft, db).await
+}
 
-    let definitions = local::Definitions { services: config.services.clone(), checks: config.checks.clone() };
-    let local = local::Service::start(options::local(&config, &node_id), definitions, router.clone(), db, runtime.clone())
-        .await
-        .map_err(|e| Error::Component(e.to_string()))?;
-    calls.plug(local.clone());
+/// Who answers calls, and how many may pass.
+struct Routed {
+    handler: Arc<dyn rpc::Handler>,
+    limits: rpc::LimitsHandle,
+}
 
-    let control = Arc::new(control::Control::new(&config, &node_id, pool, raft.clone(), local.clone(), limits, &runtime));
-    let addresses = (config.addresses.http.clone(), config.addresses.dns.clone());
-    dns::start(options::dns(&config), &config.addresses.dns, router.clone(), runtime.clone())
-        .await
-        .map_err(|e| Error::Component(e.to_string()))?;
-    http::serve(sockets, options::http(&config), router, local, control.clone(), &runtime);
-    Ok(Agent { http: addresses.0, dns: addresses.1, node_id, config, runtime, raft, control })
+/// The Raft node with the state it applies to.
+struct Consensus {
+    raft: raft::Handle,
+    store: Arc<Store>,
+}
+
+impl Consensus {
+    async fn open(config: &Config, id: &str, calls: &rpc::Pool, servers: &rpc::Servers, runtime: &Runtime) -> Result<Self, Error> {
+        let store = Arc::new(Store::new());
+        let transport = transport::sending(calls.clone(), servers.clone());
+        let started = raft::start_with(options::raft(config, id), Arc::clone(&store), runtime.clone(), transport).await;
+        Ok(Self { raft: started.map_err(|e| Error::Component(format!("raft: {e}")))?, store })
+    }
+}
+
+impl Base {
+    /// The server role: answers calls here, on its RPC port and over the streams of the agents.
+    fn serve(&self, Consensus { raft, store }: Consensus, socket: net::TcpListener) -> Routed {
+        let streams = rpc::AgentStreams::new(&self.runtime.tasks);
+        let calls = Arc::new(calls::Calls {
+            own: Arc::clone(&self.own),
+            streams: streams.clone(),
+            pool: self.calls.clone(),
+            servers: self.servers.clone(),
+            own_id: self.node_id.clone(),
+        });
+        let options = options::server(&self.config, &self.node_id, &self.calls, &self.servers);
+        let server = Arc::new(Server::new(options, raft.clone(), store, self.pool.clone(), calls, self.runtime.clone()));
+        self.runtime.tasks.spawn_until_shutdown("server duties", Arc::clone(&server).run());
+        let receiver = Arc::new(transport::Receiver(raft.clone()));
+        let routed = self.limited(server, move || raft.status().role == "leader");
+        let inbound = rpc::Inbound { handler: routed.handler.clone(), raft: Some(receiver), streams };
+        rpc::serve(socket, inbound, &self.runtime);
+        routed
+    }
+
+    /// The client role: forwards calls to a server and keeps a stream open for those that come back.
+    fn forward(&self) -> Routed {
+        let (calls, servers, runtime) = (self.calls.clone(), self.servers.clone(), self.runtime.clone());
+        rpc::attach(calls.clone(), servers.clone(), &self.config.node_name, self.own.clone(), runtime.clone());
+        self.limited(Arc::new(rpc::Forwarder::new(calls, servers, &self.config.datacenter, runtime)), || false)
+    }
+
+    /// Lets calls through as far as the limits allow.
+    fn limited(&self, handler: Arc<dyn rpc::Handler>, leads: impl Fn() -> bool + Send + Sync + 'static) -> Routed {
+        let limited = rpc::Limited::new(handler, options::limits(&self.config), leads, self.runtime.clock);
+        let limits = limited.limits();
+        Routed { handler: Arc::new(limited), limits }
+    }
+
+    /// The agent's own services, then what its users reach, then the others.
+    async fn surfaces(self, sockets: Vec<http::Listener>, routed: Routed, raft: Option<raft::Handle>, db: LocalDb) -> Result<Agent, Error> {
+        let Self { config, node_id, runtime, pool, servers, own, .. } = self;
+        let router = rpc::Router::new(routed.handler);
+        let definitions = local::Definitions { services: config.services.clone(), checks: config.checks.clone() };
+        let local = local::Service::start(options::local(&config, &node_id), definitions, router.clone(), db.clone(), runtime.clone())
+            .await
+            .map_err(|e| component(&e))?;
+        own.plug(local.clone());
+        let following = servers::follow(pool.subscribe(), servers.clone(), local.clone(), config.datacenter.clone());
+        runtime.tasks.spawn_until_shutdown("servers", following);
+
+        let joiner = join::Joiner { pool: pool.clone(), default_port: config.addresses.serf_lan.port() };
+        let control = Arc::new(control::Control {
+            config: config.clone(),
+            node_id: node_id.clone(),
+            joiner: joiner.clone(),
+            raft: raft.clone(),
+            servers,
+            local: local.clone(),
+            limits: routed.limits,
+            leave: Notify::new(),
+            started: runtime.clock.now(),
+            runtime: runtime.clone(),
+        });
+        dns::start(options::dns(&config), &config.addresses.dns, router.clone(), runtime.clone()).await.map_err(|e| component(&e))?;
+        http::serve(sockets, options::http(&config), router, local, control.clone(), &runtime);
+        let gave_up = find_others(joiner, &config, &runtime).await?;
+        // Last: the members of the last run are tried before they are forgotten.
+        runtime.tasks.spawn_until_shutdown("known members", known::follow(db.clone(), pool.subscribe(), config.node_name.clone()));
+        let (http, dns) = (config.addresses.http.clone(), config.addresses.dns.clone());
+        Ok(Agent { http, dns, node_id, config, runtime, pool, db, raft, control, gave_up })
+    }
+}
+
+/// Joins once, or fails; then keeps trying the others in the background. The receiver tells once it was given up.
+async fn find_others(joiner: join::Joiner, config: &Config, runtime: &Runtime) -> Result<watch::Receiver<bool>, Error> {
+    let cluster = config.cluster.clone();
+    if !cluster.start_join.is_empty() {
+        joiner.join(&cluster.start_join).await.map_err(Error::Component)?;
+    }
+    let (giving_up, gave_up) = watch::channel(false);
+    if !cluster.retry_join.is_empty() {
+        runtime.tasks.spawn_until_shutdown("retry join", async move {
+            let reached = joiner.join_until_reached(&cluster.retry_join, cluster.retry_interval.as_std(), cluster.retry_max).await;
+            giving_up.send_replace(!reached);
+        });
+    }
+    Ok(gave_up)
+}
+
+/// Writes the keyring file whenever an operator changes the keys.
+async fn keep_keyring(keyring: keyring::Keyring, pool: gossip::Handle) {
+    let mut keys = pool.keys();
+    while keys.changed().await.is_ok() {
+        let now = keys.borrow_and_update().clone();
+        if let Err(error) = keyring.save(&now) {
+            tracing::error!(target: "agent", %error, "the keyring file is not written: a restart uses the former keys");
+        }
+    }
+}
+
+fn component(error: &dyn std::fmt::Display) -> Error {
+    Error::Component(error.to_string())
+}
+
+async fn bind_rpc(address: SocketAddr) -> Result<net::TcpListener, Error> {
+    net::listen(address).await.map_err(|source| Error::Listen { what: "RPC", address: address.to_string(), source })
 }
 
 /// The HTTP sockets, bound before anything else starts.
@@ -128,7 +257,25 @@ async fn bind(config: &Config) -> Result<Vec<http::Listener>, Error> {
 impl Agent {
     /// Waits until somebody leads, at most so long; answers whether somebody does.
     pub async fn wait_for_leader(&self, longest: Duration) -> bool {
-        self.raft.wait_for_leader(longest).await
+        match &self.raft {
+            Some(raft) => raft.wait_for_leader(longest).await,
+            None => true,
+        }
+    }
+
+    /// Resolves once the agent gave up joining the others; never if it does not.
+    pub async fn gave_up_joining(&self) {
+        let mut gave_up = self.gave_up.clone();
+        if gave_up.wait_for(|gave_up| *gave_up).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells the others that this agent goes on purpose; a server waits until they go on without it.
+    pub async fn leave(&self) {
+        let drain = self.config.performance.leave_drain_time.as_std();
+        let raft = self.raft.as_ref();
+        leave::Leaving { raft, pool: &self.pool, db: &self.db, node_id: &self.node_id, drain }.leave().await;
     }
 
     /// Resolves once somebody asked the agent to leave over the API.
@@ -153,7 +300,9 @@ impl Agent {
     /// Stops everything: surfaces first, then Raft, whose log is closed once this returns. Answers whether all tasks ended in time.
     pub async fn stop(self) -> bool {
         self.runtime.tasks.shutdown().trigger();
-        self.raft.shutdown().await;
+        if let Some(raft) = &self.raft {
+            raft.shutdown().await;
+        }
         self.runtime.tasks.stop(STOP_GRACE).await
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Contract: agent configuration; cluster, section "Tags".
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use shared::operator::AutopilotConfiguration;
 
 use super::control::CONSUL_VERSION;
 use crate::{config::Config, dns, gossip, http, local, raft, rpc, server};
 
 /// The RPC address as other servers and `/v1/status/leader` name it.
 fn rpc_address(config: &Config) -> String {
-    std::net::SocketAddr::new(config.advertise_addr, config.addresses.server.port()).to_string()
+    SocketAddr::new(config.advertise_addr, config.addresses.server.port()).to_string()
 }
 
 pub(super) fn raft(config: &Config, node_id: &str) -> raft::Options {
@@ -20,41 +25,92 @@ pub(super) fn raft(config: &Config, node_id: &str) -> raft::Options {
         data_dir: config.data_dir.clone(),
         log_backend: config.raft.log_backend.clone(),
         multiplier: config.performance.raft_multiplier,
-        bootstrap: config.bootstrap || config.bootstrap_expect == 1 || config.dev,
+        bootstrap: config.bootstrap,
         snapshot_threshold: config.raft.snapshot_threshold,
         trailing_logs: config.raft.trailing_logs,
     }
 }
 
-pub(super) fn gossip(config: &Config, node_id: &str) -> gossip::Options {
+/// What the others are told about this agent, at most 512 bytes for the longest names.
+fn tags(config: &Config, node_id: &str) -> BTreeMap<String, String> {
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let tags = BTreeMap::from([
-        tag("role", "consul"),
+    let mut tags = BTreeMap::from([
+        tag("role", if config.server { "consul" } else { "node" }),
         tag("dc", &config.datacenter),
         tag("id", node_id),
-        tag("port", &config.addresses.server.port().to_string()),
         tag("vsn", "2"),
         tag("vsn_min", "2"),
         tag("vsn_max", "3"),
-        tag("raft_vsn", "3"),
         tag("build", &format!("{CONSUL_VERSION}:")),
         tag("muster", env!("CARGO_PKG_VERSION")),
         tag("acls", "0"),
         tag("segment", ""),
+    ]);
+    if !config.server {
+        return tags;
+    }
+    tags.extend([
+        tag("port", &config.addresses.server.port().to_string()),
+        tag("raft_vsn", "3"),
         tag("wan_join_port", &config.ports.serf_wan.unwrap_or(0).to_string()),
         tag("ft_fs", "1"),
-        tag("bootstrap", "1"),
     ]);
-    let advertise = std::net::SocketAddr::new(config.advertise_addr, config.addresses.serf_lan.port());
-    gossip::Options { node_id: node_id.to_owned(), node_name: config.node_name.clone(), bind: config.addresses.serf_lan, advertise, tags }
+    if config.bootstrap {
+        tags.extend([tag("bootstrap", "1")]);
+    } else if config.bootstrap_expect > 0 {
+        tags.extend([tag("expect", &config.bootstrap_expect.to_string())]);
+    }
+    if config.cluster.read_replica {
+        tags.extend([tag("nonvoter", "1"), tag("read_replica", "1")]);
+    }
+    tags
 }
 
-pub(super) fn server(config: &Config) -> server::Options {
+pub(super) fn gossip(config: &Config, node_id: &str, keys: Vec<Vec<u8>>, known: Vec<SocketAddr>) -> gossip::Options {
+    gossip::Options {
+        node_id: node_id.to_owned(),
+        node_name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        bind: config.addresses.serf_lan,
+        advertise: SocketAddr::new(config.advertise_addr, config.addresses.serf_lan.port()),
+        tags: tags(config, node_id),
+        keys,
+        verify_incoming: config.cluster.encrypt_verify_incoming,
+        verify_outgoing: config.cluster.encrypt_verify_outgoing,
+        reconnect_timeout: config.reconnect_timeout.as_std(),
+        known,
+        allowed: config.cluster.serf_lan_allowed_cidrs.iter().filter_map(|network| parse_network(network)).collect(),
+        ..gossip::Options::default()
+    }
+}
+
+pub(super) fn rpc(config: &Config) -> rpc::Options {
+    rpc::Options { hold_timeout: config.performance.rpc_hold_timeout.as_std(), ..rpc::Options::default() }
+}
+
+pub(super) fn server(config: &Config, node_id: &str, calls: &rpc::Pool, servers: &rpc::Servers) -> server::Options {
     server::Options {
         query_time_default: config.default_query_time.as_std(),
         query_time_max: config.max_query_time.as_std(),
         rpc_hold_timeout: config.performance.rpc_hold_timeout.as_std(),
-        ..server::Options::new(&config.datacenter, &config.node_name)
+        bootstrap_expect: config.bootstrap_expect,
+        node_id: node_id.to_owned(),
+        rpc_pool: Some(calls.clone()),
+        autopilot: autopilot(config),
+        ..server::Options::new(&config.datacenter, &config.node_name, servers.clone())
+    }
+}
+
+/// What autopilot does until an operator changes it.
+fn autopilot(config: &Config) -> AutopilotConfiguration {
+    let set = &config.autopilot;
+    AutopilotConfiguration {
+        cleanup_dead_servers: set.cleanup_dead_servers,
+        last_contact_threshold: set.last_contact_threshold,
+        max_trailing_logs: set.max_trailing_logs,
+        min_quorum: u64::from(set.min_quorum),
+        server_stabilization_time: set.server_stabilization_time,
+        ..AutopilotConfiguration::default()
     }
 }
 

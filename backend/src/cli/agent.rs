@@ -263,6 +263,7 @@ async fn until_told(agent: Agent, config: &Config, mut signals: Signals) -> u8 {
             biased;
             told = signals.next() => told,
             () = agent.leave_requested() => break true,
+            () = agent.gave_up_joining() => break false,
         };
         tracing::info!(target: "agent", signal = ?told, "caught");
         match told {
@@ -279,10 +280,16 @@ async fn until_told(agent: Agent, config: &Config, mut signals: Signals) -> u8 {
     } else {
         tracing::info!(target: "agent", "Graceful shutdown disabled. Exiting");
     }
+    let end = async {
+        if graceful {
+            agent.leave().await;
+        }
+        agent.stop().await
+    };
     tokio::select! {
         biased;
         _ = signals.next_end() => 1,
-        _ = agent.stop() => u8::from(!graceful),
+        _ = end => u8::from(!graceful),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Who a member is, in every packet: small and of fixed size, since each packet and each update repeats it.
-//! Everything else about a member is [`Meta`], which travels by its own ways.
+//! Everything else about a member is [`Meta`] and [`Stay`], which travel by their own ways.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -47,4 +47,24 @@ pub(super) struct Meta {
     pub(super) name: String,
     /// Tags.
     pub(super) tags: BTreeMap<String, String>,
+}
+
+/// How a member's stay ends on purpose. A later one replaces an earlier one of the same incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum End {
+    /// It said that it goes.
+    Leaving,
+    /// An operator declared it gone.
+    Left,
+    /// And wants it forgotten.
+    Pruned,
+}
+
+/// The end of one stay; a member that comes back does so as a newer incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Stay {
+    /// Whose stay: up to and including this incarnation.
+    pub(super) incarnation: u64,
+    /// How it ends.
+    pub(super) end: End,
 }

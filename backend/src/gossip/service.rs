@@ -1,4 +1,4 @@
-//! The loop around one [`Pool`]: packets, timers, exchanges. The only task that touches the pool.
+//! The loop around one [`Pool`]: packets, timers, exchanges, what operators ask for. The only task that touches the pool.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,34 +7,67 @@ use std::{
     time::Duration,
 };
 
-use shared::agent::Member;
+use serde::{Deserialize, Serialize};
+use shared::{agent::Member, gossip as view};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Command, Error, Options,
+    Command, Error, KeyringRequest, Options, contains,
     identity::{Identity, Meta, NodeId},
-    pool::{Knowledge, Pool},
+    keyring::Keyring,
+    keys::{self, Held},
+    pool::{Knowledge, Pool, Setup, status},
     transport::{Exchange, Transport},
 };
 use crate::rt::{Rng, Runtime, Shutdown, Tasks, clock};
 
-/// How often everything known is exchanged with somebody, which repairs what single packets missed.
-const EXCHANGE_EVERY: Duration = Duration::from_secs(30);
+/// How often everything known is exchanged with somebody: at first, and later in a small pool. It repairs what packets missed.
+const EXCHANGE_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// How long the first of these lasts.
+const YOUNG: Duration = Duration::from_secs(60);
+/// How often somebody who failed is tried.
+const RECONNECT_EVERY: Duration = Duration::from_secs(30);
+/// How often those long gone are looked for.
+const REAP_EVERY: Duration = Duration::from_secs(15);
 /// How long one exchange may take.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a member about whom nobody could tell anything is left alone.
 const STRANGER_PAUSE: Duration = Duration::from_secs(1);
+/// How late a timer has to be before the log says that this agent gets too little processor time.
+const LAG_TOLD: Duration = Duration::from_secs(1);
+
+/// What one member asks of another on a stream.
+#[derive(Debug, Serialize, Deserialize)]
+enum Ask {
+    /// Tell everything you know; this is what I know.
+    Exchange(Knowledge),
+    /// Do this to your keys.
+    Keyring(KeyringRequest),
+}
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Exchange(Knowledge),
+    Keyring(Held),
+    Refused(String),
+}
+
+type Joining = oneshot::Sender<Result<(), String>>;
 
 /// An exchange that came to an end.
 struct Ended {
     with: SocketAddr,
     outcome: Result<Knowledge, String>,
-    joining: Option<oneshot::Sender<Result<(), String>>>,
+    took: Duration,
+    joining: Option<Joining>,
 }
 
 /// A pool with its surroundings.
 pub(super) struct Service {
     pool: Pool,
+    options: Options,
+    keyring: Keyring,
     start: clock::Instant,
     rng: Rng,
     tasks: Tasks,
@@ -46,10 +79,22 @@ pub(super) struct Service {
     exchanging: BTreeSet<SocketAddr>,
     /// Members that were asked who they are, and when.
     asked: BTreeMap<SocketAddr, clock::Instant>,
+    /// How long the last exchange with each member took.
+    round_trips: BTreeMap<SocketAddr, Duration>,
+    /// When to go after having said so, and who waits for it.
+    going: Option<(clock::Instant, oneshot::Sender<()>)>,
+    gone: bool,
 }
 
 /// The members as they are now, and a signal at every change.
 type Members = watch::Receiver<Arc<Vec<Member>>>;
+
+/// When what happens next.
+struct Schedule {
+    exchange: clock::Instant,
+    reconnect: clock::Instant,
+    reap: clock::Instant,
+}
 
 impl Service {
     /// A pool of one; the receiver tells its members.
@@ -57,18 +102,22 @@ impl Service {
         options: Options,
         runtime: &Runtime,
         transport: Arc<dyn Transport>,
+        keyring: Keyring,
         commands: mpsc::Receiver<Command>,
     ) -> Result<(Self, Members), Error> {
         let node = NodeId::parse_str(&options.node_id).map_err(|_| Error::NodeId(options.node_id.clone()))?;
         let incarnation = runtime.clock.wall_ms();
         let me = Identity { node, address: options.advertise, incarnation, meta_version: 0 };
-        let meta = Meta { version: (incarnation, 0), name: options.node_name, tags: options.tags };
+        let meta = Meta { version: (incarnation, 0), name: options.node_name.clone(), tags: options.tags.clone() };
         let rng = runtime.rng.fork();
-        let mut pool = Pool::new(me, meta, u64::from_le_bytes(rng.bytes()));
+        let seed = u64::from_le_bytes(rng.bytes());
+        let mut pool = Pool::new(Setup { me, meta, datacenter: options.datacenter.clone(), timing: options.timing, seed });
         pool.take_changed();
         let (members, watching) = watch::channel(Arc::new(pool.members()));
         let service = Self {
             pool,
+            options,
+            keyring,
             start: runtime.clock.now(),
             rng,
             tasks: runtime.tasks.clone(),
@@ -78,38 +127,48 @@ impl Service {
             ended: mpsc::channel(64),
             exchanging: BTreeSet::new(),
             asked: BTreeMap::new(),
+            round_trips: BTreeMap::new(),
+            going: None,
+            gone: false,
         };
         Ok((service, watching))
     }
 
-    /// Runs until the agent stops, then says goodbye.
+    /// Runs until the agent stops.
     pub(super) async fn run(mut self, shutdown: Shutdown) {
-        let mut exchange_at = clock::Instant::now() + self.rng.jitter(EXCHANGE_EVERY);
+        let now = clock::Instant::now();
+        let mut schedule = Schedule {
+            exchange: now + self.rng.jitter(EXCHANGE_EVERY.0),
+            reconnect: now + RECONNECT_EVERY / 2 + self.rng.jitter(RECONNECT_EVERY),
+            reap: now + REAP_EVERY,
+        };
+        for address in self.options.known.clone() {
+            self.exchange(address, None);
+        }
         loop {
-            let due = self.pool.due().map_or(exchange_at, |due| (self.start + due).min(exchange_at));
-            tokio::select! {
+            let soonest = schedule.exchange.min(schedule.reconnect).min(schedule.reap);
+            let mut due = self.pool.due().map_or(soonest, |due| (self.start + due).min(soonest));
+            if let Some((at, _)) = &self.going {
+                due = due.min(*at);
+            }
+            let timer = tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                Some(command) = self.commands.recv() => self.obey(command),
-                Some(ended) = self.ended.1.recv() => self.finish(ended),
-                exchange = self.transport.accept() => self.answer(exchange),
-                packet = self.transport.receive() => {
-                    let now = self.now();
-                    self.pool.receive(now, &packet);
-                }
-                () = clock::sleep_until(due) => {}
+                Some(command) = self.commands.recv() => { self.obey(command); false }
+                Some(ended) = self.ended.1.recv() => { self.finish(ended); false }
+                exchange = self.transport.accept() => { self.answer(exchange); false }
+                (packet, from) = self.transport.receive() => { self.receive(&packet, from); false }
+                () = clock::sleep_until(due) => true,
+            };
+            if timer {
+                self.note_lag(due.elapsed());
             }
             // Also when packets never pause.
             let now = self.now();
             self.pool.tick(now);
-            if clock::Instant::now() >= exchange_at {
-                exchange_at = clock::Instant::now() + EXCHANGE_EVERY;
-                self.exchange_with_somebody();
-            }
+            self.keep(&mut schedule);
             self.settle().await;
         }
-        let now = self.now();
-        self.pool.leave(now);
         self.settle().await;
     }
 
@@ -117,44 +176,200 @@ impl Service {
         self.start.elapsed()
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Join(address, done) => self.exchange(address, Some(done)),
+    fn note_lag(&mut self, lag: Duration) {
+        if lag > LAG_TOLD {
+            tracing::warn!(lag_ms = lag.as_millis(), "gossip is late: this agent got no processor time, or the machine was suspended");
+        }
+        self.pool.note_lag(lag);
+    }
+
+    fn receive(&mut self, packet: &[u8], from: SocketAddr) {
+        if !self.may_talk(from) {
+            return;
+        }
+        match self.keyring.open(packet) {
+            Some(packet) if !self.gone => {
+                let now = self.now();
+                self.pool.receive(now, &packet);
+            }
+            Some(_) => {}
+            None => tracing::debug!(%from, "gossip packet dropped: not sealed with a key of ours"),
         }
     }
 
-    fn exchange_with_somebody(&mut self) {
-        let mut peers = self.pool.peers();
+    fn may_talk(&self, from: SocketAddr) -> bool {
+        self.options.allowed.is_empty() || self.options.allowed.iter().any(|network| contains(*network, from.ip()))
+    }
+
+    /// What happens from time to time.
+    fn keep(&mut self, schedule: &mut Schedule) {
+        let now = clock::Instant::now();
+        if now >= schedule.exchange {
+            schedule.exchange = now + self.exchange_pause();
+            let peers = self.pool.peers();
+            self.exchange_with_one_of(peers);
+        }
+        if now >= schedule.reconnect {
+            schedule.reconnect = now + RECONNECT_EVERY;
+            let lost = self.pool.lost();
+            self.exchange_with_one_of(lost);
+        }
+        if now >= schedule.reap {
+            schedule.reap = now + REAP_EVERY;
+            let since_start = self.now();
+            self.pool.reap(since_start, self.options.reconnect_timeout, self.options.tombstone_timeout);
+        }
+        if let Some((_, told)) = self.going.take_if(|(at, _)| now >= *at) {
+            let since_start = self.now();
+            self.pool.leave(since_start);
+            self.gone = true;
+            // Nobody may wait for it any more.
+            let _ = told.send(());
+        }
+    }
+
+    /// The larger the pool, the more others exchange too.
+    fn exchange_pause(&self) -> Duration {
+        if self.start.elapsed() < YOUNG {
+            return EXCHANGE_EVERY.0 / 2 + self.rng.jitter(EXCHANGE_EVERY.0);
+        }
+        let size = u32::try_from(self.pool.peers().len() + 1).unwrap_or(u32::MAX);
+        let scale = f64::from(size).log2().ceil() - 5.0 + 1.0;
+        EXCHANGE_EVERY.1.mul_f64(scale.max(1.0))
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Join(address, done) => self.exchange(address, Some(done)),
+            Command::Leave(done) => {
+                self.pool.announce_leave(now);
+                // Alone there is nobody to tell.
+                let pause = if self.pool.peers().is_empty() { Duration::ZERO } else { self.options.leave_propagate_delay };
+                self.going = Some((clock::Instant::now() + pause, done));
+            }
+            Command::ForceLeave { name, prune, done } => {
+                let result = self.pool.force_leave(now, &name, prune);
+                if prune && result.is_ok() {
+                    self.pool.reap(now, self.options.reconnect_timeout, self.options.tombstone_timeout);
+                }
+                drop(done.send(result));
+            }
+            Command::SetTags(tags) => self.pool.set_tags(now, tags),
+            Command::Keyring(request, done) => self.change_keys(request, done),
+            Command::Detail(done) => drop(done.send(self.detail())),
+        }
+    }
+
+    fn detail(&mut self) -> view::Pool {
+        let now = self.now();
+        self.pool.note_changes(now);
+        let own = self.pool.me().node;
+        let members = self.pool.details().into_iter().map(|(member, known, suspected)| {
+            let tag = |name: &str| member.tags.get(name).cloned().unwrap_or_default();
+            let status = match member.status {
+                _ if known.identity.node == own => "alive",
+                status::ALIVE if suspected => "suspect",
+                status::ALIVE => "alive",
+                status::LEAVING => "leaving",
+                status::LEFT => "left",
+                _ => "failed",
+            };
+            view::Member {
+                address: known.identity.address.to_string(),
+                id: known.identity.node.to_string(),
+                status: status.to_owned(),
+                since_ms: ms(now.saturating_sub(known.since)),
+                incarnation: known.identity.incarnation,
+                round_trip_us: self
+                    .round_trips
+                    .get(&known.identity.address)
+                    .map(|trip| u64::try_from(trip.as_micros()).unwrap_or(u64::MAX)),
+                role: if tag("role") == "consul" { "server" } else { "client" }.to_owned(),
+                version: tag("muster"),
+                name: member.name,
+            }
+        });
+        view::Pool {
+            members: members.collect(),
+            node: self.options.node_name.clone(),
+            datacenter: self.options.datacenter.clone(),
+            encrypted: self.keyring.is_encrypted(),
+            keys: self.keyring.watch().borrow().len(),
+            health: self.pool.health(),
+            suspicion_ms: ms(self.pool.suspicion()),
+        }
+    }
+
+    fn change_keys(&self, request: KeyringRequest, done: oneshot::Sender<view::Keyring>) {
+        let others: Vec<(String, SocketAddr)> = self
+            .pool
+            .members()
+            .into_iter()
+            .filter(|member| member.status == status::ALIVE && member.name != self.options.node_name)
+            .filter_map(|member| Some((member.name, SocketAddr::new(member.addr.parse().ok()?, member.port))))
+            .collect();
+        let own = (self.options.node_name.clone(), keys::apply(&self.keyring, &request));
+        // The others are asked with the key that is in use before and after.
+        let (transport, keyring) = (self.transport.clone(), self.keyring.clone());
+        self.tasks.spawn_until_shutdown("keyring", async move {
+            let asked = others.into_iter().map(|(name, address)| {
+                let (transport, keyring, request) = (&transport, &keyring, &request);
+                async move { (name, ask_keys(&**transport, keyring, address, request).await) }
+            });
+            let held = keys::gather(own, asked).await;
+            // The asker may have gone.
+            drop(done.send(held));
+        });
+    }
+
+    fn exchange_with_one_of(&mut self, mut peers: Vec<SocketAddr>) {
         self.rng.shuffle(&mut peers);
-        if let Some(peer) = peers.first() {
+        if let Some(peer) = peers.first().filter(|_| !self.gone) {
             self.exchange(*peer, None);
         }
     }
 
     /// Starts an exchange in a task of its own; it ends in [`Service::finish`].
-    fn exchange(&mut self, with: SocketAddr, joining: Option<oneshot::Sender<Result<(), String>>>) {
+    fn exchange(&mut self, with: SocketAddr, joining: Option<Joining>) {
         if !self.exchanging.insert(with) && joining.is_none() {
             return;
         }
-        let (transport, ended) = (self.transport.clone(), self.ended.0.clone());
-        let ours = encode(&self.pool.knowledge());
+        let (transport, ended, keyring) = (self.transport.clone(), self.ended.0.clone(), self.keyring.clone());
+        let ask = Ask::Exchange(self.pool.knowledge());
         self.tasks.spawn_until_shutdown("gossip exchange", async move {
-            let outcome = match clock::timeout(EXCHANGE_DEADLINE, transport.exchange(with, ours)).await {
-                Ok(Ok(theirs)) => decode(&theirs),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("timed out".to_owned()),
+            let began = clock::Instant::now();
+            let outcome = match call(&*transport, &keyring, with, &ask).await {
+                Ok(Reply::Exchange(theirs)) => Ok(theirs),
+                Ok(Reply::Refused(why)) => Err(why),
+                Ok(Reply::Keyring(_)) => Err("answered another question".to_owned()),
+                Err(why) => Err(why),
             };
             // The service only goes at shutdown.
-            drop(ended.send(Ended { with, outcome, joining }).await);
+            drop(ended.send(Ended { with, outcome, took: began.elapsed(), joining }).await);
         });
     }
 
-    fn finish(&mut self, Ended { with, outcome, joining }: Ended) {
+    fn finish(&mut self, Ended { with, outcome, took, joining }: Ended) {
         self.exchanging.remove(&with);
-        let result = match outcome {
+        let now = self.now();
+        let result = outcome.and_then(|knowledge| match self.pool.objection(&knowledge) {
+            None => Ok(knowledge),
+            Some(why) => {
+                tracing::error!(%with, why, "gossip: not joined");
+                Err(why)
+            }
+        });
+        let result = match result {
             Ok(knowledge) => {
-                let now = self.now();
+                if self.round_trips.len() > 10_000 {
+                    self.round_trips.clear();
+                }
+                self.round_trips.insert(with, took);
                 self.pool.learn(now, knowledge);
+                if joining.is_some() {
+                    self.pool.introduce();
+                }
                 Ok(())
             }
             Err(reason) => {
@@ -167,23 +382,44 @@ impl Service {
         }
     }
 
-    fn answer(&mut self, Exchange { theirs, answer }: Exchange) {
-        match decode(&theirs) {
-            Ok(knowledge) => {
-                let now = self.now();
-                self.pool.learn(now, knowledge);
-                // The other side may have gone meanwhile.
-                drop(answer.send(encode(&self.pool.knowledge())));
-            }
-            Err(reason) => tracing::debug!(reason, "gossip exchange refused"),
+    fn answer(&mut self, Exchange { from, theirs, answer }: Exchange) {
+        let refused = |why: &str| {
+            tracing::debug!(%from, why, "gossip exchange refused");
+        };
+        if !self.may_talk(from) {
+            return refused("not of an allowed network");
         }
+        // Who has no key of ours gets no answer that would help with guessing.
+        let Some(bytes) = self.keyring.open(&theirs) else { return refused("not sealed with a key of ours") };
+        let reply = match decode::<Ask>(&bytes) {
+            Ok(_) if self.gone => Reply::Refused("this agent is leaving".to_owned()),
+            Ok(Ask::Exchange(theirs)) => match self.pool.objection(&theirs) {
+                Some(why) => {
+                    tracing::error!(%from, why, "gossip: refused to join");
+                    Reply::Refused(why)
+                }
+                None => {
+                    let now = self.now();
+                    self.pool.learn(now, theirs);
+                    Reply::Exchange(self.pool.knowledge())
+                }
+            },
+            Ok(Ask::Keyring(request)) => {
+                // Sealed before a change of the primary key: the asker has the former one for sure.
+                let held = keys::apply(&self.keyring, &request);
+                Reply::Keyring(held)
+            }
+            Err(reason) => Reply::Refused(reason),
+        };
+        // The other side may have gone meanwhile.
+        drop(answer.send(self.keyring.seal(&encode(&reply))));
     }
 
     /// Sends what the pool left behind, gets to know strangers, publishes changes.
     async fn settle(&mut self) {
         for (to, packet) in self.pool.take_outgoing() {
             // A lost packet is gossip's daily bread.
-            if let Err(error) = self.transport.send(to, &packet).await {
+            if let Err(error) = self.transport.send(to, &self.keyring.seal(&packet)).await {
                 tracing::trace!(%error, %to, "gossip packet not sent");
             }
         }
@@ -196,6 +432,8 @@ impl Service {
             }
         }
         if self.pool.take_changed() {
+            let now = self.now();
+            self.pool.note_changes(now);
             let members = Arc::new(self.pool.members());
             self.members.send_if_modified(|published| {
                 let differs = *published != members;
@@ -206,16 +444,48 @@ impl Service {
     }
 }
 
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn ask_keys(transport: &dyn Transport, keyring: &Keyring, to: SocketAddr, request: &KeyringRequest) -> Result<Held, String> {
+    match call(transport, keyring, to, &Ask::Keyring(request.clone())).await? {
+        Reply::Keyring(held) => Ok(held),
+        Reply::Refused(why) => Err(why),
+        Reply::Exchange(_) => Err("answered another question".to_owned()),
+    }
+}
+
+/// One question on a stream and its answer.
+async fn call(transport: &dyn Transport, keyring: &Keyring, with: SocketAddr, ask: &Ask) -> Result<Reply, String> {
+    match clock::timeout(EXCHANGE_DEADLINE, transport.exchange(with, keyring.seal(&encode(ask)))).await {
+        Ok(Ok(answer)) => decode(&keyring.open(&answer).ok_or("the answer is not sealed with a key of ours")?),
+        Ok(Err(error)) => Err(dial(with, &error)),
+        Err(_) => Err(format!("dial tcp {with}: i/o timeout")),
+    }
+}
+
+/// A failure to reach somebody, in the words operators look for.
+fn dial(with: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => format!("dial tcp {with}: connect: connection refused"),
+        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
+            format!("{with} closed the connection: it may use another gossip key, or refuse this address")
+        }
+        _ => format!("dial tcp {with}: {error}"),
+    }
+}
+
 /// Version of the bytes of an exchange.
 const VERSION: u8 = 1;
 
-fn encode(knowledge: &Knowledge) -> Vec<u8> {
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    rmp_serde::encode::write_named(&mut bytes, knowledge).expect("knowledge is plain data, which msgpack can always write");
+    rmp_serde::encode::write_named(&mut bytes, value).expect("plain data, which msgpack can always write");
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Knowledge, String> {
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => rmp_serde::from_slice(rest).map_err(|error| error.to_string()),
         _ => Err("unknown version".to_owned()),

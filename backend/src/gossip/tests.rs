@@ -13,6 +13,8 @@ fn options(id: u8) -> Options {
         bind: address,
         advertise: address,
         tags: BTreeMap::from([("role".to_owned(), "consul".to_owned()), ("dc".to_owned(), "dc1".to_owned())]),
+        datacenter: "dc1".to_owned(),
+        ..Options::default()
     }
 }
 
@@ -83,5 +85,5 @@ async fn joining_nobody_says_so() {
     let hub = Hub::default();
     let handle = start_with(options(1), Runtime::seeded(1, 1), hub.open(options(1).bind)).expect("starts");
     let error = handle.join(options(9).bind).await.expect_err("nobody there");
-    assert_eq!(error, "127.0.0.9:8301 cannot be reached");
+    assert_eq!(error, "dial tcp 127.0.0.9:8301: 127.0.0.9:8301 cannot be reached");
 }

@@ -77,7 +77,7 @@ impl Call {
     /// A write: token and datacenter.
     pub(super) fn write(&self) -> Result<rpc::Request, Error> {
         self.refuse_namespaces()?;
-        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), options: QueryOptions::default() })
+        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), ..rpc::Request::default() })
     }
 
     /// A read: token, datacenter and everything that says how to read.
@@ -93,7 +93,7 @@ impl Call {
         let pair =
             |text: &str| text.split_once(':').map_or_else(|| (text.to_owned(), String::new()), |(k, v)| (k.to_owned(), v.to_owned()));
         options.node_meta = self.query.all("node-meta").map(pair).collect();
-        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), options })
+        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), options, forwarded: false })
     }
 
     /// A catalog or health read: unmarked ones may be stale as far as the configuration allows.

@@ -2,12 +2,7 @@
 //!
 //! Contract: HTTP API, sections "Response headers" (canonical case on the wire) and "Size limits" (connections per client).
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -20,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Peer;
 use crate::rt::{
     Runtime, Shutdown, clock,
-    net::{TcpListener, UnixListener},
+    net::{Clients, TcpListener, UnixListener},
 };
 
 /// Longer than Go clients keep idle connections (90 s), so that we are never the ones to close a connection in use.
@@ -37,46 +32,9 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Connections by client address.
-#[derive(Clone, Debug)]
-struct Clients {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
-}
-
-/// One counted connection; dropping it makes room.
-struct Seat {
-    clients: Clients,
-    address: IpAddr,
-}
-
-impl Clients {
-    fn take(&self, address: IpAddr) -> Option<Seat> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_insert(0);
-        if self.most > 0 && *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Seat { clients: self.clone(), address })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut open = self.clients.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// Accepts until the agent stops.
 pub(super) async fn accept(listener: Listener, app: Router, max_conns_per_client: usize, runtime: Runtime) {
-    let clients = Clients { open: Arc::default(), most: max_conns_per_client };
+    let clients = Clients::new(max_conns_per_client);
     let shutdown = runtime.tasks.shutdown();
     loop {
         let accepted = tokio::select! {
@@ -141,22 +99,4 @@ async fn serve(stream: Box<dyn Stream>, app: Router, shutdown: Shutdown) {
         () = shutdown.requested() => connection.as_mut().graceful_shutdown(),
     }
     let _ = clock::timeout(GRACE, connection).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_gets_only_so_many_connections() {
-        let clients = Clients { open: Arc::default(), most: 2 };
-        let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = clients.take(one);
-        let second = clients.take(one);
-        assert!(first.is_some() && second.is_some() && clients.take(one).is_none() && clients.take(two).is_some());
-        drop(first);
-        assert!(clients.take(one).is_some());
-        drop(second);
-        assert!(clients.open.lock().expect("no panic").is_empty());
-    }
 }

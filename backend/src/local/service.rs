@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use shared::{check::Run, query::QueryOptions};
+use shared::check::Run;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
@@ -109,7 +109,7 @@ impl Inner {
 
     /// A call on behalf of a definition; without a token of its own it goes with the agent's.
     pub(super) fn request(&self, token: &str) -> Request {
-        Request { datacenter: self.options.datacenter.clone(), token: token.to_owned(), options: QueryOptions::default() }
+        Request { datacenter: self.options.datacenter.clone(), token: token.to_owned(), ..Request::default() }
     }
 
     /// Tells whoever watches that something changed.

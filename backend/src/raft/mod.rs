@@ -3,6 +3,7 @@
 mod codec;
 mod log;
 mod machine;
+mod membership;
 mod network;
 mod service;
 mod snapshot;
@@ -58,6 +59,15 @@ pub enum Error {
     /// The disk failed; this server takes no writes until restarted.
     #[error("storage: {0}")]
     Storage(String),
+    /// The change cannot be made; why.
+    #[error("{0}")]
+    Refused(String),
+    /// It took too long: what became of it nobody knows.
+    #[error("timed out enqueuing operation")]
+    Timeout,
+    /// Leadership went while the entry was being replicated: whether it counts nobody knows.
+    #[error("leadership lost while committing log")]
+    Lost,
     /// The Raft node stopped.
     #[error("raft is stopped")]
     Stopped,
@@ -74,6 +84,17 @@ pub struct Peer {
     pub address: String,
     /// Whether it votes.
     pub voter: bool,
+}
+
+/// How far another server is, as its leader sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// UUID.
+    pub id: String,
+    /// Last log index it is known to hold.
+    pub matched_index: u64,
+    /// Milliseconds since it was last heard; `None` when it was not.
+    pub last_contact_ms: Option<u64>,
 }
 
 /// Where this server stands.
@@ -97,6 +118,12 @@ pub struct Status {
     pub peers: Vec<Peer>,
     /// Milliseconds since a quorum last confirmed this leader; `None` when it does not lead.
     pub last_quorum_ms: Option<u64>,
+    /// Every server of the configuration, only on the leader.
+    #[serde(default)]
+    pub replicas: Vec<Replica>,
+    /// Milliseconds since the leader was heard, 0 on the leader; `None` when it never was.
+    #[serde(default)]
+    pub last_contact_ms: Option<u64>,
 }
 
 /// Clone-cheap handle to this server's Raft node.
@@ -164,12 +191,75 @@ impl Handle {
         self.node.wait_for_leader(longest).await
     }
 
-    /// Brings a server up to date and makes it a voter. Only the leader can.
+    /// Whether this server leads and a read may be answered from its state at once: no quorum has to be asked, nobody else can have
+    /// been elected meanwhile.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.node.leads()
+    }
+
+    /// Whether this server never took part in a cluster, so that it may form one.
     ///
     /// # Errors
-    /// As for [`Handle::propose`].
-    pub async fn add_voter(&self, peer: Peer) -> Result<(), Error> {
-        self.node.add_voter(peer).await
+    /// The node stopped.
+    pub async fn is_pristine(&self) -> Result<bool, Error> {
+        self.node.is_pristine().await
+    }
+
+    /// Forms a cluster of these servers; all have to be told the same. Does nothing when this one already belongs to a cluster.
+    ///
+    /// # Errors
+    /// A bad id, or the disk.
+    pub async fn bootstrap(&self, peers: Vec<Peer>) -> Result<(), Error> {
+        self.node.bootstrap(peers).await
+    }
+
+    /// Adds a server without a vote, to be brought up to date in the background. Only the leader can.
+    ///
+    /// # Errors
+    /// As for [`Handle::propose`], and [`Error::Refused`] while another change is under way.
+    pub async fn add_learner(&self, peer: &Peer) -> Result<(), Error> {
+        self.node.add_learner(peer).await
+    }
+
+    /// Gives a server of the configuration a vote.
+    ///
+    /// # Errors
+    /// As for [`Handle::add_learner`].
+    pub async fn promote(&self, id: &str) -> Result<(), Error> {
+        self.node.promote(id).await
+    }
+
+    /// Takes a server's vote away.
+    ///
+    /// # Errors
+    /// As for [`Handle::add_learner`]; the only voter keeps its vote.
+    pub async fn demote(&self, id: &str) -> Result<(), Error> {
+        self.node.demote(id).await
+    }
+
+    /// Takes a server out of the configuration.
+    ///
+    /// # Errors
+    /// As for [`Handle::add_learner`]; the only voter stays.
+    pub async fn remove(&self, id: &str) -> Result<(), Error> {
+        self.node.remove(id).await
+    }
+
+    /// Notes a server's new name or address.
+    ///
+    /// # Errors
+    /// As for [`Handle::add_learner`].
+    pub async fn set_address(&self, peer: &Peer) -> Result<(), Error> {
+        self.node.set_address(peer).await
+    }
+
+    /// Hands leadership over, to the server with this UUID or to the one most up to date; returns once another leads.
+    ///
+    /// # Errors
+    /// Nobody can take it, or does in time.
+    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Error> {
+        self.node.transfer_leader(to).await
     }
 
     /// Answers a message that another server's [`Transport`] brought here.

@@ -85,14 +85,27 @@ enum Answer {
     Failed(String),
 }
 
+/// The answer to a message.
+pub(super) struct Answered {
+    /// What is sent back.
+    pub(super) bytes: Vec<u8>,
+    /// Whether the message was one of a leader that this server follows.
+    pub(super) of_leader: bool,
+}
+
 /// Answers a message of another server.
-pub(super) async fn answer(raft: &Raft, message: &[u8]) -> Vec<u8> {
+pub(super) async fn answer(raft: &Raft, message: &[u8]) -> Answered {
     let answer = match codec::decode(message) {
         Ok(message) => handle(raft, message).await.unwrap_or_else(Answer::Failed),
         Err(error) => Answer::Failed(format!("bad message: {error}")),
     };
+    let of_leader = match &answer {
+        Answer::Append(response) => !matches!(response, AppendEntriesResponse::HigherVote(_)),
+        Answer::Snapshot(_) => true,
+        _ => false,
+    };
     // An answer is plain numbers and strings, which msgpack can always write; an empty answer reads as a failure.
-    codec::encode(&answer).unwrap_or_default()
+    Answered { bytes: codec::encode(&answer).unwrap_or_default(), of_leader }
 }
 
 async fn handle(raft: &Raft, message: Message) -> Result<Answer, String> {

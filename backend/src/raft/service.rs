@@ -1,15 +1,15 @@
 //! Starts a Raft node and answers its [`Handle`](super::Handle): proposals, reads, status.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use openraft::{
-    ChangeMembers, Config, Instant as _, ServerState, SnapshotPolicy,
+    Config, Instant as _, ServerState, SnapshotPolicy,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     raft::ReadPolicy,
@@ -17,7 +17,7 @@ use openraft::{
 };
 
 use super::{
-    Error, Options, Peer, Status,
+    Error, Options, Peer, Replica, Status,
     log::{self, LogStore},
     machine::Machine,
     network::{self, Network, Transport},
@@ -33,6 +33,8 @@ use crate::{
 
 /// How long a proposal waits for a leadership that is just being confirmed.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long a proposal may take; what became of it then nobody knows.
+const PROPOSAL: Duration = Duration::from_secs(30);
 /// How long a stop waits for the last flush.
 const CLOSE: Duration = Duration::from_secs(10);
 
@@ -40,9 +42,15 @@ type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
 
 /// A running node.
 pub(super) struct Node {
-    raft: Raft,
-    id: NodeId,
-    metrics: Metrics,
+    pub(super) raft: Raft,
+    pub(super) id: NodeId,
+    pub(super) metrics: Metrics,
+    /// How long a quorum's acknowledgement keeps others from being elected.
+    lease: Duration,
+    /// The term whose leadership is being handed over; 0 for none.
+    yielded_term: AtomicU64,
+    /// When the leader was last heard.
+    heard: Mutex<Option<clock::Instant>>,
     /// Ends once the log is closed; taken by whoever waits for that.
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,6 +82,11 @@ fn config(options: &Options) -> Result<Config, Error> {
     .map_err(|error| Error::Storage(error.to_string()))
 }
 
+/// Nine tenths of the time in which a follower grants no vote after hearing the leader, for clocks that do not run alike.
+fn lease(options: &Options) -> Duration {
+    Duration::from_millis(450 * u64::from(options.multiplier.max(5)) / 5)
+}
+
 /// Opens the log and starts the node.
 pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
     let id = parse_id(&options.node_id)?;
@@ -84,13 +97,14 @@ pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime,
     };
     let raft = Raft::new(id, Arc::new(config), Network(transport), log, machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
-    let node = Node { raft, id, metrics, writer: Mutex::new(writer) };
+    let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
+    let node = Node { raft, id, metrics, lease, yielded_term, heard: Mutex::new(None), writer: Mutex::new(writer) };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
 }
 
-fn parse_id(id: &str) -> Result<NodeId, Error> {
+pub(super) fn parse_id(id: &str) -> Result<NodeId, Error> {
     uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Storage(format!("node id {id:?}: {error}")))
 }
 
@@ -115,7 +129,7 @@ async fn open(dir: &Path, backend: &str, store: Arc<Store>, tasks: &Tasks) -> io
     Ok((log, Some(writer), machine))
 }
 
-fn fatal(error: Fatal<Types>) -> Error {
+pub(super) fn fatal(error: Fatal<Types>) -> Error {
     match error {
         Fatal::StorageError(error) => Error::Storage(error.to_string()),
         Fatal::Panicked | Fatal::Stopped => Error::Stopped,
@@ -139,6 +153,10 @@ impl Node {
     }
 
     pub(super) async fn propose(&self, command: Command) -> Result<(u64, Reply), Error> {
+        clock::timeout(PROPOSAL, self.propose_once_settled(command)).await.map_err(|_| Error::Timeout)?
+    }
+
+    async fn propose_once_settled(&self, command: Command) -> Result<(u64, Reply), Error> {
         let deadline = clock::Instant::now() + SETTLE;
         let mut metrics = self.metrics.clone();
         let mut command = Some(command);
@@ -147,11 +165,12 @@ impl Node {
             let refused = match self.raft.client_write(command.take().expect("put back before every turn")).await {
                 Ok(response) => return Ok((response.log_id.index(), response.data)),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => to,
-                Err(RaftError::APIError(_)) => return Err(Error::NoLeader),
+                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => return Err(Error::Lost),
+                Err(RaftError::APIError(error)) => return Err(Error::Refused(error.to_string())),
                 Err(RaftError::Fatal(error)) => return Err(fatal(error)),
             };
             // Just elected: leadership is not confirmed by a quorum yet, which takes one round trip.
-            if !self.leads() || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
+            if !self.is_leader() || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
                 return Err(self.elsewhere(refused));
             }
             command = again;
@@ -159,6 +178,9 @@ impl Node {
     }
 
     pub(super) async fn confirm_leadership(&self, quorum: bool) -> Result<(), Error> {
+        if !quorum && self.leads() {
+            return Ok(());
+        }
         let policy = if quorum { ReadPolicy::ReadIndex } else { ReadPolicy::LeaseRead };
         match self.raft.ensure_linearizable(policy).await {
             Ok(_) => Ok(()),
@@ -168,23 +190,32 @@ impl Node {
         }
     }
 
-    pub(super) async fn add_voter(&self, peer: Peer) -> Result<(), Error> {
-        let id = parse_id(&peer.id)?;
-        let changed = |result: Result<_, RaftError<Types, ClientWriteError<Types>>>| match result {
-            Ok(_) => Ok(()),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
-            Err(RaftError::APIError(error)) => Err(Error::Storage(error.to_string())),
-            Err(RaftError::Fatal(error)) => Err(fatal(error)),
-        };
-        changed(self.raft.add_learner(id, Server { name: peer.name, address: peer.address }, true).await)?;
-        changed(self.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([id])), false).await)
-    }
-
-    fn leads(&self) -> bool {
+    pub(super) fn is_leader(&self) -> bool {
         self.metrics.borrow_watched().state == ServerState::Leader
     }
 
-    fn elsewhere(&self, to: ForwardToLeader<Types>) -> Error {
+    /// From now on the lease is not trusted, as long as this time of leadership lasts.
+    pub(super) fn yield_lease(&self) {
+        let term = self.metrics.borrow_watched().current_term;
+        self.yielded_term.store(term, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Whether this server leads, has applied everything earlier leaders committed, and nobody else can have been elected since.
+    ///
+    /// A follower grants no vote within a lease of hearing the leader; what a quorum acknowledged, it heard after it was sent.
+    pub(super) fn leads(&self) -> bool {
+        let metrics = self.metrics.borrow_watched();
+        if metrics.state != ServerState::Leader || self.yielded_term.load(std::sync::atomic::Ordering::SeqCst) == metrics.current_term {
+            return false;
+        }
+        if metrics.last_applied.is_none_or(|id| id.committed_leader_id().term != metrics.current_term) {
+            return false;
+        }
+        let sole = metrics.membership_config.membership().voter_ids().eq([self.id]);
+        sole || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease)
+    }
+
+    pub(super) fn elsewhere(&self, to: ForwardToLeader<Types>) -> Error {
         match to.leader_id {
             Some(id) if id != self.id => Error::NotLeader { hint: to.leader_node.map(|server| server.address) },
             _ => Error::NoLeader,
@@ -212,7 +243,18 @@ impl Node {
             ServerState::Leader => metrics.last_quorum_acked.map(|acked| u64::try_from(acked.elapsed().as_millis()).unwrap_or(u64::MAX)),
             _ => None,
         };
+        let replicas = metrics.replication.iter().flatten().map(|(id, matched)| Replica {
+            id: id.to_string(),
+            matched_index: index(*matched),
+            last_contact_ms: if *id == self.id {
+                Some(0)
+            } else {
+                heard(metrics.heartbeat.as_ref().and_then(|heard| heard.get(id)).copied().flatten())
+            },
+        });
         Status {
+            replicas: replicas.collect(),
+            last_contact_ms: self.last_contact_ms(&metrics),
             role: role(metrics.state).to_owned(),
             term: metrics.current_term,
             leader,
@@ -223,6 +265,15 @@ impl Node {
             peers,
             last_quorum_ms,
         }
+    }
+
+    /// Since when nothing was heard of the leader: 0 on the leader itself.
+    fn last_contact_ms(&self, metrics: &openraft::metrics::RaftMetrics<Types>) -> Option<u64> {
+        if metrics.state == ServerState::Leader {
+            return Some(0);
+        }
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What is watched by [`super::Handle::changed`].
@@ -268,7 +319,11 @@ impl Node {
     }
 
     pub(super) async fn receive(&self, message: &[u8]) -> Vec<u8> {
-        network::answer(&self.raft, message).await
+        let answer = network::answer(&self.raft, message).await;
+        if answer.of_leader {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::Instant::now());
+        }
+        answer.bytes
     }
 
     pub(super) async fn shutdown(&self) {
@@ -282,6 +337,10 @@ impl Node {
             tracing::warn!("raft log is still open");
         }
     }
+}
+
+fn heard(at: Option<openraft::type_config::alias::SerdeInstantOf<Types>>) -> Option<u64> {
+    at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 fn role(state: ServerState) -> &'static str {

@@ -252,7 +252,8 @@ async fn cluster(hub: &Hub, tune: impl Fn(Options) -> Options) -> Vec<(Handle, A
     for id in 2..=3 {
         servers.push(hub.start(tune(Options { bootstrap: false, ..options(id) })).await);
         let peer = Peer { id: options(id).node_id, name: options(id).node_name, address: options(id).address, voter: true };
-        servers[0].0.add_voter(peer).await.expect("joins");
+        servers[0].0.add_learner(&peer).await.expect("joins");
+        servers[0].0.promote(&peer.id).await.expect("votes");
     }
     servers
 }

@@ -1,19 +1,34 @@
-//! Calls between agents, and from every surface to the servers.
+//! Calls between agents, and from every surface to the servers. Contract: cluster, section "Forwarding and consistency".
 //!
 //! [`Router::call`] is the deepest seam of the agent: HTTP, DNS and anti-entropy only ever speak to it. In a
 //! server it reaches [`Handler`] in process; in a client it forwards to a server. Never knows what a call means.
 
+mod forward;
 mod limits;
+mod listener;
 mod operation;
+mod pool;
 mod router;
+mod servers;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use forward::Forwarder;
+pub use listener::{Inbound, RaftReceiver, serve};
 
 pub use limits::{Bucket, Limited, Limits, LimitsHandle, Mode};
 pub use operation::{
-    AgentCall, AgentReply, CatalogServiceNodes, CheckHistory, Checks, Datacenters, Deregister, HealthServiceNodes, KvGet, KvKeys, KvList,
-    KvWrite, Leader, ListChecks, ListNodes, ListServices, NodeChecks, NodeServices, Nodes, Operation, OperationReply, Overview, Payload,
-    Peers, Register, ServiceChecks, Services, TypedOperation, UiNodes, UiServices,
+    AgentCall, AgentReply, Autopilot, AutopilotHealth, CatalogServiceNodes, CheckHistory, Checks, Datacenters, Deregister, Gossip,
+    HealthServiceNodes, Keyring, KvGet, KvKeys, KvList, KvWrite, Leader, ListChecks, ListNodes, ListServices, NodeChecks, NodeServices,
+    Nodes, Operation, OperationReply, Overview, Payload, Peers, Raft, RaftConfiguration, RaftStanding, RaftState, Register, RemovePeer,
+    ServiceChecks, Services, SetAutopilot, TransferLeader, TypedOperation, UiNodes, UiServices,
 };
+pub use pool::{Failure, Options, Pool};
 pub use router::{Answer, Changes, Handler, Request, Router};
+pub use servers::{Server, Servers};
+pub use stream::{AgentCallee, AgentStreams, attach};
 
 /// Why a call failed. The texts are Consul's, since clients match on them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use shared::{agent, catalog, check, health, kv, node, page, service, ui};
+use shared::{agent, catalog, check, gossip, health, kv, node, operator, page, raft, service, ui};
 
 /// Ties a call's parameters to its reply's type.
 pub trait TypedOperation: Into<Operation> {
@@ -106,8 +106,50 @@ operations! {
         #[doc = "Service name; empty for all."] pub service: String
     } -> Vec<check::History>;
 
+    /// Whether a server may form a cluster, and with whom it would. Answered by every server itself.
+    RaftState {} -> RaftStanding;
+    /// `GET /v1/operator/raft/configuration`.
+    RaftConfiguration {} -> operator::RaftConfiguration;
+    /// `DELETE /v1/operator/raft/peer`: by UUID, or by address with an empty UUID.
+    RemovePeer { #[doc = "UUID."] pub id: String, #[doc = "RPC address."] pub address: String } -> ();
+    /// `POST /v1/operator/raft/transfer-leader`; an empty id takes the best one.
+    TransferLeader { #[doc = "UUID."] pub id: String } -> ();
+    /// `GET /v1/operator/autopilot/configuration`.
+    Autopilot {} -> operator::AutopilotConfiguration;
+    /// `PUT /v1/operator/autopilot/configuration`: whether it was done.
+    SetAutopilot {
+        #[doc = "The whole configuration."] pub configuration: operator::AutopilotConfiguration,
+        #[doc = "Only if it was last changed at this index."] pub cas: Option<u64>
+    } -> bool;
+    /// `GET /v1/operator/autopilot/health` and `state`.
+    AutopilotHealth {} -> operator::AutopilotHealth;
+    /// `GET /v1/muster/raft`.
+    Raft {} -> raft::Raft;
+    /// `GET /v1/muster/gossip`.
+    Gossip {} -> gossip::Pool;
+    /// `/v1/operator/keyring`: the verb (`list`, `install`, `use`, `remove`) and the key.
+    Keyring { #[doc = "What to do."] pub verb: String, #[doc = "The key, base64."] pub key: String } -> gossip::Keyring;
+
     /// A call carried to one node's agent.
     AgentCall { #[doc = "Node name."] pub node: String, #[doc = "What that agent should do."] pub payload: Payload } -> AgentReply;
+}
+
+impl Operation {
+    /// Whether it may change something: then it is never sent a second time when nobody knows what became of the first.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Register(_) | Self::Deregister(_) | Self::KvWrite(_) | Self::AgentCall(_))
+            || matches!(self, Self::RemovePeer(_) | Self::TransferLeader(_) | Self::SetAutopilot(_) | Self::Keyring(_))
+    }
+}
+
+/// Where a server stands before there is a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftStanding {
+    /// It never took part in one.
+    pub is_pristine: bool,
+    /// UUIDs of the servers it sees, sorted.
+    pub servers: Vec<String>,
 }
 
 /// What another node's agent is asked to do.

@@ -20,6 +20,9 @@ pub struct Request {
     pub token: String,
     /// How to read.
     pub options: QueryOptions,
+    /// One server passed it to another, which answers it itself or fails, but never passes it on.
+    #[serde(default)]
+    pub forwarded: bool,
 }
 
 /// A reply and what it says about itself.

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod durable;
+pub mod executor;
 pub mod net;
 pub mod rng;
 pub mod tasks;

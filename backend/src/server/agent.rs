@@ -15,11 +15,12 @@ use crate::{
 /// What carries a call to the agent of a node; `agent` plugs it in.
 #[async_trait::async_trait]
 pub trait AgentCalls: Send + Sync + 'static {
-    /// Makes the call with the caller's token, which the target checks again.
+    /// Makes the call with the caller's token, which the target checks again; one that was `forwarded` is not passed on to
+    /// another server.
     ///
     /// # Errors
     /// [`Error::Unreachable`] with the reason, or whatever that agent answers.
-    async fn call(&self, node: &str, payload: Payload, token: &str) -> Result<AgentReply, Error>;
+    async fn call(&self, node: &str, payload: Payload, token: &str, forwarded: bool) -> Result<AgentReply, Error>;
 }
 
 pub(super) async fn call(call: Call<'_>, asked: AgentCall) -> Result<Answer<AgentReply>, Error> {
@@ -29,7 +30,7 @@ pub(super) async fn call(call: Call<'_>, asked: AgentCall) -> Result<Answer<Agen
         permit(call, &state, &node, &payload)?;
         reachable(&state, &node, &payload)?
     };
-    let reply = call.server.agent_calls.call(&name, payload, &call.request.token).await?;
+    let reply = call.server.agent_calls.call(&name, payload, &call.request.token, call.request.forwarded).await?;
     Ok(call.answer(0, reply))
 }
 

@@ -66,8 +66,9 @@ impl Call<'_> {
 
     /// An answer with what every read says about itself.
     pub(super) fn answer<T>(self, index: u64, value: T) -> Answer<T> {
-        let known_leader = self.server.raft.status().leader.is_some();
+        let status = self.server.raft.status();
+        let (known_leader, last_contact_ms) = (status.leader.is_some(), status.last_contact_ms.unwrap_or(0));
         let consistency = self.request.options.consistency;
-        Answer { meta: QueryMeta { index: index.max(1), known_leader, last_contact_ms: 0, consistency }, value }
+        Answer { meta: QueryMeta { index: index.max(1), known_leader, last_contact_ms, consistency }, value }
     }
 }

@@ -7,7 +7,7 @@ use shared::query::Consistency;
 
 use super::Server;
 use crate::{
-    raft::{self, Status},
+    raft::{self, Peer, Status},
     rpc::Error,
     rt::clock,
     store::{Command, Reply},
@@ -18,12 +18,33 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long to wait before asking again, when somebody leads but did not accept.
 const RETRY: Duration = Duration::from_millis(25);
 
+/// A change of the Raft configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Add a server without a vote.
+    Add(Peer),
+    /// Give it a vote.
+    Promote(String),
+    /// Take a server out.
+    Remove(String),
+    /// Note a new name or address.
+    Move(Peer),
+    /// Hand over leadership, to this server or to the best one.
+    Transfer(Option<String>),
+}
+
 #[async_trait::async_trait]
 pub(super) trait Consensus: Send + Sync {
     async fn propose(&self, command: Command) -> Result<(u64, Reply), raft::Error>;
     async fn confirm_leadership(&self, quorum: bool) -> Result<(), raft::Error>;
     async fn wait_for_leader(&self, longest: Duration) -> bool;
     fn status(&self) -> Status;
+    /// Whether a default read may be answered here and now.
+    fn leads(&self) -> bool;
+    /// Whether this server may form a cluster.
+    async fn is_pristine(&self) -> Result<bool, raft::Error>;
+    async fn bootstrap(&self, peers: Vec<Peer>) -> Result<(), raft::Error>;
+    async fn change(&self, change: Change) -> Result<(), raft::Error>;
     /// One item whenever the leader or the configuration changed; the first may tell of a change before the call.
     fn changes(&self) -> BoxStream<'static, ()>;
 }
@@ -46,6 +67,28 @@ impl Consensus for raft::Handle {
         raft::Handle::status(self)
     }
 
+    fn leads(&self) -> bool {
+        raft::Handle::leads(self)
+    }
+
+    async fn is_pristine(&self) -> Result<bool, raft::Error> {
+        raft::Handle::is_pristine(self).await
+    }
+
+    async fn bootstrap(&self, peers: Vec<Peer>) -> Result<(), raft::Error> {
+        raft::Handle::bootstrap(self, peers).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), raft::Error> {
+        match change {
+            Change::Add(peer) => self.add_learner(&peer).await,
+            Change::Promote(id) => self.promote(&id).await,
+            Change::Remove(id) => self.remove(&id).await,
+            Change::Move(peer) => self.set_address(&peer).await,
+            Change::Transfer(to) => self.transfer_leader(to.as_deref()).await,
+        }
+    }
+
     fn changes(&self) -> BoxStream<'static, ()> {
         let next = async |mut handle: raft::Handle| {
             handle.changed().await;
@@ -56,11 +99,14 @@ impl Consensus for raft::Handle {
 }
 
 /// What a Raft error means to the caller.
-fn refusal(error: raft::Error) -> Error {
+pub(super) fn refusal(error: raft::Error) -> Error {
     match error {
         raft::Error::NoLeader | raft::Error::NotLeader { .. } => Error::NoLeader,
         raft::Error::Storage(reason) => Error::Refused(format!("raft storage: {reason}")),
         raft::Error::Stopped => Error::Stopping,
+        raft::Error::Timeout => Error::Timeout,
+        raft::Error::Lost => Error::Refused(error.to_string()),
+        raft::Error::Refused(reason) => Error::Refused(reason),
     }
 }
 
@@ -74,6 +120,8 @@ impl Server {
         loop {
             match attempt().await {
                 Ok(value) => return Ok(value),
+                // Somebody else leads: the call is passed on, or was passed on to the wrong server.
+                Err(raft::Error::NotLeader { hint: Some(_) }) if self.options.rpc_pool.is_some() => return Err(Error::NoLeader),
                 Err(raft::Error::NoLeader | raft::Error::NotLeader { .. }) => {}
                 Err(error) => return Err(refusal(error)),
             }
@@ -100,6 +148,7 @@ impl Server {
         match consistency {
             Consistency::Stale if self.ever_led.load(Ordering::Relaxed) || self.raft.status().leader.is_some() => {}
             Consistency::Stale => return Err(Error::NoLeader),
+            Consistency::Default if self.raft.leads() => {}
             Consistency::Default => self.hold(|| self.raft.confirm_leadership(false)).await?,
             Consistency::Consistent => self.hold(|| self.raft.confirm_leadership(true)).await?,
         }

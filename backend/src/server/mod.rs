@@ -8,11 +8,14 @@ mod catalog;
 mod changes;
 mod check;
 mod consensus;
+mod formation;
+mod forward;
 mod health;
 mod kv;
 mod leader;
 mod list;
 mod node;
+mod operator;
 mod rows;
 mod service;
 mod status;
@@ -21,9 +24,12 @@ mod ui;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
+};
 
-use shared::agent::Member;
+use shared::{agent::Member, operator::AutopilotConfiguration};
 use tokio::sync::watch;
 
 pub use agent::AgentCalls;
@@ -31,8 +37,8 @@ use consensus::Consensus;
 
 use crate::{
     acl::Authorizer,
-    raft,
-    rpc::{Answer, Changes, Error, Handler, Operation, OperationReply, Request},
+    gossip, raft,
+    rpc::{self, Answer, Changes, Error, Handler, Operation, OperationReply, Request},
     rt::Runtime,
     store::Store,
 };
@@ -50,6 +56,16 @@ pub struct Options {
     pub query_time_max: Duration,
     /// How long a call waits for a leader.
     pub rpc_hold_timeout: Duration,
+    /// Form a cluster once so many servers are there that expect as many; 0 for never.
+    pub bootstrap_expect: u32,
+    /// This server's UUID.
+    pub node_id: String,
+    /// How the other servers are called; `None` for one that is alone.
+    pub rpc_pool: Option<rpc::Pool>,
+    /// Who they are.
+    pub servers: rpc::Servers,
+    /// The first autopilot configuration.
+    pub autopilot: AutopilotConfiguration,
     /// How often the leader compares the catalog with the gossip pool, beside every change of the pool.
     pub reconcile_interval: Duration,
 }
@@ -57,13 +73,18 @@ pub struct Options {
 impl Options {
     /// Consul's defaults.
     #[must_use]
-    pub fn new(datacenter: &str, node_name: &str) -> Self {
+    pub fn new(datacenter: &str, node_name: &str, servers: rpc::Servers) -> Self {
         Self {
             datacenter: datacenter.to_owned(),
             node_name: node_name.to_owned(),
             query_time_default: Duration::from_secs(300),
             query_time_max: Duration::from_secs(600),
             rpc_hold_timeout: Duration::from_secs(7),
+            bootstrap_expect: 0,
+            node_id: String::new(),
+            rpc_pool: None,
+            servers,
+            autopilot: AutopilotConfiguration::default(),
             reconcile_interval: Duration::from_secs(60),
         }
     }
@@ -75,11 +96,15 @@ pub struct Server {
     raft: Arc<dyn Consensus>,
     store: Arc<Store>,
     members: watch::Receiver<Arc<Vec<Member>>>,
+    /// `None` only where there is no pool to ask.
+    gossip: Option<gossip::Handle>,
     agent_calls: Arc<dyn AgentCalls>,
     runtime: Runtime,
     answers: health::Answers,
     /// Whether this server ever knew a leader: before that it answers no stale read.
     ever_led: AtomicBool,
+    /// Since when each server has been as healthy as it is.
+    stable: Mutex<leader::Stable>,
 }
 
 impl std::fmt::Debug for Server {
@@ -97,18 +122,18 @@ struct Call<'a> {
 }
 
 impl Server {
-    /// A server on this Raft node and store. `members` are those of the LAN pool; `agent_calls` carries calls to other
-    /// nodes' agents.
+    /// A server on this Raft node and store. `pool` is the LAN pool; `agent_calls` carries calls to other nodes' agents.
     #[must_use]
     pub fn new(
         options: Options,
         raft: raft::Handle,
         store: Arc<Store>,
-        members: watch::Receiver<Arc<Vec<Member>>>,
+        pool: gossip::Handle,
         agent_calls: Arc<dyn AgentCalls>,
         runtime: Runtime,
     ) -> Self {
-        Self::with_consensus(options, Arc::new(raft), store, members, agent_calls, runtime)
+        let server = Self::with_consensus(options, Arc::new(raft), store, pool.subscribe(), agent_calls, runtime);
+        Self { gossip: Some(pool), ..server }
     }
 
     fn with_consensus(
@@ -120,12 +145,12 @@ impl Server {
         runtime: Runtime,
     ) -> Self {
         let (answers, ever_led) = (health::Answers::default(), AtomicBool::new(false));
-        Self { options, raft, store, members, agent_calls, runtime, answers, ever_led }
+        Self { options, raft, store, members, gossip: None, agent_calls, runtime, answers, ever_led, stable: Mutex::default() }
     }
 
-    /// Does the leader's duties whenever this server leads, until shutdown.
+    /// Forms a cluster if that is to be done, and does the leader's duties whenever this server leads, until shutdown.
     pub async fn run(self: Arc<Self>) {
-        leader::run(&self).await;
+        futures_util::future::join(formation::run(&self), leader::run(&self)).await;
     }
 
     /// What the caller may do.
@@ -144,7 +169,7 @@ impl Handler for Server {
         self.check_datacenter(&request.datacenter)?;
         let authorizer = self.authorizer(&request.token);
         let call = Call { server: self, request: &request, authorizer: &authorizer };
-        dispatch(call, operation).await
+        forward::answer(call, operation).await
     }
 
     async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
@@ -183,6 +208,16 @@ async fn dispatch(call: Call<'_>, operation: Operation) -> Result<Answer<Operati
         O::ListNodes(it) => node::list(call, it).await.map(wrap(R::ListNodes)),
         O::ListChecks(it) => check::list(call, it).await.map(wrap(R::ListChecks)),
         O::CheckHistory(it) => check::history(call, it).await.map(wrap(R::CheckHistory)),
+        O::RaftState(_) => formation::state(call).await.map(wrap(R::RaftState)),
+        O::RaftConfiguration(_) => operator::raft_configuration(call).await.map(wrap(R::RaftConfiguration)),
+        O::RemovePeer(it) => operator::remove_peer(call, it).await.map(wrap(R::RemovePeer)),
+        O::TransferLeader(it) => operator::transfer_leader(call, it).await.map(wrap(R::TransferLeader)),
+        O::Autopilot(_) => operator::autopilot(call).await.map(wrap(R::Autopilot)),
+        O::SetAutopilot(it) => operator::set_autopilot(call, it).await.map(wrap(R::SetAutopilot)),
+        O::AutopilotHealth(_) => operator::autopilot_health(call).await.map(wrap(R::AutopilotHealth)),
+        O::Raft(_) => operator::raft(call).await.map(wrap(R::Raft)),
+        O::Gossip(_) => operator::gossip(call).await.map(wrap(R::Gossip)),
+        O::Keyring(it) => operator::keyring(call, it).await.map(wrap(R::Keyring)),
         O::AgentCall(it) => agent::call(call, it).await.map(wrap(R::AgentCall)),
     }
 }

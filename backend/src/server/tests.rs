@@ -23,7 +23,10 @@ use shared::{
 };
 use tokio::sync::watch;
 
-use super::{AgentCalls, Options, Server, consensus::Consensus};
+use super::{
+    AgentCalls, Options, Server,
+    consensus::{Change, Consensus},
+};
 use crate::{
     raft,
     rpc::{self, Answer, Error, Payload, Request, Router},
@@ -72,6 +75,22 @@ impl Consensus for Alone {
         raft::Status { role, leader: leads.then(|| peer.clone()), peers: vec![peer], ..raft::Status::default() }
     }
 
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::SeqCst)
+    }
+
+    async fn is_pristine(&self) -> Result<bool, raft::Error> {
+        Ok(false)
+    }
+
+    async fn bootstrap(&self, _peers: Vec<raft::Peer>) -> Result<(), raft::Error> {
+        Err(raft::Error::Refused("is there already".to_owned()))
+    }
+
+    async fn change(&self, _change: Change) -> Result<(), raft::Error> {
+        Err(raft::Error::Refused("is alone".to_owned()))
+    }
+
     fn changes(&self) -> BoxStream<'static, ()> {
         let receiver = self.elections.subscribe();
         Box::pin(stream::unfold(receiver, async |mut receiver| receiver.changed().await.ok().map(|()| ((), receiver))))
@@ -83,7 +102,7 @@ struct Done;
 
 #[async_trait::async_trait]
 impl AgentCalls for Done {
-    async fn call(&self, _node: &str, _payload: Payload, _token: &str) -> Result<rpc::AgentReply, Error> {
+    async fn call(&self, _node: &str, _payload: Payload, _token: &str, _forwarded: bool) -> Result<rpc::AgentReply, Error> {
         Ok(rpc::AgentReply::Done)
     }
 }
@@ -107,7 +126,7 @@ fn bench() -> Bench {
     });
     let (members, receiver) = watch::channel(Arc::default());
     let runtime = Runtime::seeded(1, 1_000_000);
-    let options = Options::new("dc1", "s1");
+    let options = Options::new("dc1", "s1", rpc::Servers::new(&runtime.rng));
     let server = Arc::new(Server::with_consensus(options, raft.clone(), store.clone(), receiver, Arc::new(Done), runtime.clone()));
     Bench { router: Router::new(server.clone()), raft, store, server, members, runtime }
 }

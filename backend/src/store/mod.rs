@@ -7,6 +7,7 @@ mod check;
 mod history;
 mod kv;
 mod node;
+mod operator;
 mod service;
 pub mod snapshot;
 mod summary;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use shared::{catalog as wire, check::Transition, kv::Write as KvWrite};
+use shared::{catalog as wire, check::Transition, kv::Write as KvWrite, operator::AutopilotConfiguration};
 
 pub use catalog::validate;
 pub use changes::{Batch, Changes, Place, Reset};
@@ -67,6 +68,15 @@ pub enum Command {
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
+    /// Change what autopilot does.
+    SetAutopilot {
+        /// The whole configuration; its indexes are set here.
+        configuration: AutopilotConfiguration,
+        /// Only if it was last changed at this index.
+        cas: Option<u64>,
+        /// The proposer's clock, milliseconds since 1970.
+        at_ms: u64,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -76,6 +86,7 @@ impl std::fmt::Display for Command {
             Self::Deregister { .. } => "deregister",
             Self::Kv { .. } => "kv",
             Self::Reap { .. } => "reap",
+            Self::SetAutopilot { .. } => "set autopilot",
         })
     }
 }
@@ -106,6 +117,7 @@ fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply)
         Command::Deregister { deregistration, .. } => catalog::deregister(&mut write, deregistration),
         Command::Kv { write: kv, .. } => kv::apply(&mut write, kv),
         Command::Reap { tombstones_before_ms, .. } => reap(&mut write, *tombstones_before_ms),
+        Command::SetAutopilot { configuration, cas, .. } => operator::set_autopilot(&mut write, configuration, *cas),
     };
     let (state, touched) = write.finish();
     (State { index, ..state }, touched, reply)
@@ -121,7 +133,11 @@ impl Command {
     #[must_use]
     pub fn at_ms(&self) -> u64 {
         match self {
-            Self::Register { at_ms, .. } | Self::Deregister { at_ms, .. } | Self::Kv { at_ms, .. } | Self::Reap { at_ms, .. } => *at_ms,
+            Self::Register { at_ms, .. }
+            | Self::Deregister { at_ms, .. }
+            | Self::Kv { at_ms, .. }
+            | Self::Reap { at_ms, .. }
+            | Self::SetAutopilot { at_ms, .. } => *at_ms,
         }
     }
 }

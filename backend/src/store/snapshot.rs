@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shared::{check::Check, health::Health, kv::Entry, node::Node, service::Service, service::TracePoint};
+use shared::{
+    check::Check, health::Health, kv::Entry, node::Node, operator::AutopilotConfiguration, service::Service, service::TracePoint,
+};
 
 use super::{
     history::Record,
@@ -30,6 +32,7 @@ enum Row {
     Kv { entry: Entry },
     Tombstone { key: String, tombstone: Tombstone },
     History { record: Record },
+    Autopilot { configuration: AutopilotConfiguration },
     End { rows: u64, history_next: u64 },
 }
 
@@ -81,6 +84,9 @@ pub fn write(state: &State, out: impl Write) -> io::Result<()> {
     }
     for record in state.history.records.values() {
         out.row(&Row::History { record: (**record).clone() })?;
+    }
+    if let Some(configuration) = &state.autopilot {
+        out.row(&Row::Autopilot { configuration: (**configuration).clone() })?;
     }
     let rows = out.rows;
     out.row(&Row::End { rows, history_next: state.history.next })?;
@@ -180,6 +186,7 @@ fn insert(state: &mut State, row: Row) -> io::Result<()> {
         Row::Tombstone { key, tombstone } => {
             state.tombstones.insert(Name::from(key), tombstone);
         }
+        Row::Autopilot { configuration } => state.autopilot = Some(Arc::new(configuration)),
         Row::History { record } => {
             let at = (key(&record.node), Name::from(record.check_id.as_str()));
             for (seq, transition) in &record.transitions {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
-use shared::{catalog, check::Check, health::Counts, health::Health, kv, node::Node, service::Service};
+use shared::{catalog, check::Check, health::Counts, health::Health, kv, node::Node, operator::AutopilotConfiguration, service::Service};
 
 use super::{history::Log, summary::Summary};
 
@@ -112,6 +112,8 @@ pub struct State {
     pub(super) tombstones: OrdMap<Name, Tombstone>,
     /// Recorded transitions of checks.
     pub(super) history: Log,
+    /// What autopilot does, once an operator has changed it.
+    pub autopilot: Option<Arc<AutopilotConfiguration>>,
 }
 
 /// The key of a name: lower case.

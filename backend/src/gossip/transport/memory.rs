@@ -20,7 +20,7 @@ pub struct Hub(Arc<Mutex<Links>>);
 
 #[derive(Debug, Default)]
 struct Links {
-    ports: BTreeMap<SocketAddr, (mpsc::Sender<Vec<u8>>, mpsc::Sender<Exchange>)>,
+    ports: BTreeMap<SocketAddr, (mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>)>,
     cut: BTreeSet<SocketAddr>,
 }
 
@@ -48,7 +48,7 @@ impl Hub {
         self.links().cut.remove(&address);
     }
 
-    fn reach(&self, from: SocketAddr, to: SocketAddr) -> io::Result<(mpsc::Sender<Vec<u8>>, mpsc::Sender<Exchange>)> {
+    fn reach(&self, from: SocketAddr, to: SocketAddr) -> io::Result<(mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>)> {
         let links = self.links();
         match links.ports.get(&to) {
             Some(port) if !links.cut.contains(&from) && !links.cut.contains(&to) => Ok(port.clone()),
@@ -60,7 +60,7 @@ impl Hub {
 struct Port {
     hub: Hub,
     address: SocketAddr,
-    inbox: AsyncMutex<mpsc::Receiver<Vec<u8>>>,
+    inbox: AsyncMutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
     begun: AsyncMutex<mpsc::Receiver<Exchange>>,
 }
 
@@ -69,12 +69,12 @@ impl Transport for Port {
     async fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
         // Nobody tells the sender that a packet got lost.
         if let Ok((packets, _)) = self.hub.reach(self.address, to) {
-            drop(packets.try_send(packet.to_vec()));
+            drop(packets.try_send((packet.to_vec(), self.address)));
         }
         Ok(())
     }
 
-    async fn receive(&self) -> Vec<u8> {
+    async fn receive(&self) -> (Vec<u8>, SocketAddr) {
         match self.inbox.lock().await.recv().await {
             Some(packet) => packet,
             None => std::future::pending().await,
@@ -85,7 +85,7 @@ impl Transport for Port {
         let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
         let (_, exchanges) = self.hub.reach(self.address, with)?;
         let (answer, theirs) = oneshot::channel();
-        exchanges.send(Exchange { theirs: ours, answer }).await.map_err(|_| broken())?;
+        exchanges.send(Exchange { from: self.address, theirs: ours, answer }).await.map_err(|_| broken())?;
         theirs.await.map_err(|_| broken())
     }
 

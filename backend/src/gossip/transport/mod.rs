@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 pub trait Transport: Send + Sync + 'static {
     /// Sends a packet that may get lost.
     async fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()>;
-    /// The next packet of anybody.
-    async fn receive(&self) -> Vec<u8>;
+    /// The next packet of anybody, and whose.
+    async fn receive(&self) -> (Vec<u8>, SocketAddr);
     /// Tells somebody everything and is told everything. The caller sets the deadline by dropping the future.
     async fn exchange(&self, with: SocketAddr, ours: Vec<u8>) -> io::Result<Vec<u8>>;
     /// The next exchange somebody else began.
@@ -25,6 +25,8 @@ pub trait Transport: Send + Sync + 'static {
 /// An exchange somebody else began.
 #[derive(Debug)]
 pub struct Exchange {
+    /// Who began it.
+    pub from: SocketAddr,
     /// What they told.
     pub theirs: Vec<u8>,
     /// Takes what they are told; dropping it refuses.

@@ -49,7 +49,7 @@ async fn serve(listener: net::TcpListener, begun: mpsc::Sender<Exchange>, tasks:
                 let begun = begun.clone();
                 tasks.spawn_until_shutdown("gossip exchange", async move {
                     let _place = place;
-                    let served = clock::timeout(DEADLINE, serve_one(stream, begun)).await;
+                    let served = clock::timeout(DEADLINE, serve_one(stream, from, begun)).await;
                     if let Ok(Err(error)) = served {
                         tracing::debug!(%error, %from, "gossip exchange broke");
                     }
@@ -64,11 +64,11 @@ async fn serve(listener: net::TcpListener, begun: mpsc::Sender<Exchange>, tasks:
     }
 }
 
-async fn serve_one(mut stream: net::TcpStream, begun: mpsc::Sender<Exchange>) -> io::Result<()> {
+async fn serve_one(mut stream: net::TcpStream, from: SocketAddr, begun: mpsc::Sender<Exchange>) -> io::Result<()> {
     let stopped = || io::Error::other("refused");
     let theirs = read(&mut stream).await?;
     let (answer, ours) = oneshot::channel();
-    begun.send(Exchange { theirs, answer }).await.map_err(|_| stopped())?;
+    begun.send(Exchange { from, theirs, answer }).await.map_err(|_| stopped())?;
     write(&mut stream, &ours.await.map_err(|_| stopped())?).await
 }
 
@@ -96,13 +96,13 @@ impl Transport for Sockets {
         self.udp.send_to(packet, to).await.map(drop)
     }
 
-    async fn receive(&self) -> Vec<u8> {
+    async fn receive(&self) -> (Vec<u8>, SocketAddr) {
         let mut packet = vec![0; PACKET_MAX];
         loop {
             match self.udp.recv_from(&mut packet).await {
-                Ok((length, _)) => {
+                Ok((length, from)) => {
                     packet.truncate(length);
-                    return packet;
+                    return (packet, from);
                 }
                 // Somebody's port is closed: the kernel tells it here. Never spin on it.
                 Err(error) => {

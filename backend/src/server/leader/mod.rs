@@ -2,12 +2,18 @@
 //!
 //! Contract: cluster, section Leader duties. Ends within the moment leadership does.
 
+mod autopilot;
 mod reconcile;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
 use shared::changes::{Change, Kind, Topic};
+
+pub(super) use autopilot::{Stable, View, address};
 
 use super::Server;
 use crate::{
@@ -20,6 +26,8 @@ use crate::{
 const TOMBSTONE_MS: u64 = 15 * 60_000;
 /// How often old removals and transitions are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often servers are judged, and how often the Raft configuration is compared with the pool.
+const AUTOPILOT: (Duration, u32) = (Duration::from_secs(2), 5);
 /// How long to wait after a duty failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -65,7 +73,10 @@ async fn lead(server: &Server) {
     members.mark_unchanged();
     let mut reconcile = clock::interval(server.options.reconcile_interval);
     let mut reap = clock::interval(REAP_INTERVAL);
-    let mut open = true;
+    let mut autopilot = clock::interval(AUTOPILOT.0);
+    let (mut open, mut judged) = (true, 0);
+    // Judged from scratch: another leader's view is not ours.
+    server.stable.lock().unwrap_or_else(PoisonError::into_inner).clear();
     loop {
         tokio::select! {
             biased;
@@ -77,10 +88,43 @@ async fn lead(server: &Server) {
                 }
                 continue;
             }
+            _ = autopilot.tick() => {
+                server.judge();
+                judged += 1;
+                if judged % AUTOPILOT.1 == 0 {
+                    steer(server).await;
+                }
+                continue;
+            }
         }
+        steer(server).await;
         while let Err(error) = reconcile_now(server).await {
             tracing::warn!(%error, "cannot reconcile the catalog with the gossip pool");
             clock::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Brings the Raft configuration in step with the pool, one change at a time; what fails is tried again later.
+async fn steer(server: &Server) {
+    // Every change may make the next one needless, and there are never more than a few.
+    for _ in 0..8 {
+        let (status, members, configuration) = (server.raft.status(), server.members.borrow().clone(), server.autopilot());
+        let now = server.runtime.clock.now();
+        let view = View {
+            status: &status,
+            members: &members,
+            datacenter: &server.options.datacenter,
+            configuration: &configuration,
+            now,
+            wall_ms: server.runtime.clock.wall_ms(),
+        };
+        let plan = view.plan(&server.stable.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(change) = plan.into_iter().next() else { return };
+        tracing::info!(?change, "autopilot changes the raft configuration");
+        if let Err(error) = server.raft.change(change).await {
+            tracing::warn!(%error, "the raft configuration is not changed, it is tried again");
+            return;
         }
     }
 }

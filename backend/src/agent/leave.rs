@@ -1,0 +1,52 @@
+//! Leaving the cluster in order: leadership first, then the pool, then the Raft configuration, then the last reads.
+//!
+//! Contract: cluster, section "Raft", row "Leave"; agent configuration, `leave_drain_time`.
+
+use std::time::Duration;
+
+use super::known;
+use crate::{gossip, localdb::LocalDb, raft, rt::clock};
+
+/// How long a server waits for the others to take it out of the Raft configuration.
+const REMOVED: Duration = Duration::from_secs(5);
+
+/// What an agent that leaves has to tell.
+pub(super) struct Leaving<'a> {
+    /// `None` on a client.
+    pub(super) raft: Option<&'a raft::Handle>,
+    pub(super) pool: &'a gossip::Handle,
+    pub(super) db: &'a LocalDb,
+    pub(super) node_id: &'a str,
+    /// How long reads are still answered afterwards, while the others learn of it.
+    pub(super) drain: Duration,
+}
+
+impl Leaving<'_> {
+    /// Tells everybody; returns once the agent may stop.
+    pub(super) async fn leave(&self) {
+        let shared = self.raft.filter(|raft| raft.status().peers.len() > 1);
+        if let Some(raft) = shared.filter(|raft| raft.leads()) {
+            match raft.transfer_leader(None).await {
+                Ok(()) => tracing::info!(target: "agent", "leadership transferred"),
+                Err(error) => tracing::warn!(target: "agent", %error, "leadership not transferred, the others elect a leader"),
+            }
+        }
+        self.pool.leave().await;
+        if let Err(error) = known::note_left(self.db).await {
+            tracing::warn!(target: "agent", %error, "the leave is not noted on disk: the next start joins again");
+        }
+        if let Some(raft) = shared {
+            if clock::timeout(REMOVED, self.removed(raft)).await.is_err() {
+                tracing::warn!(target: "agent", "still in the raft configuration, the leader has to remove this server");
+            }
+            clock::sleep(self.drain).await;
+        }
+    }
+
+    async fn removed(&self, raft: &raft::Handle) {
+        let mut raft = raft.clone();
+        while raft.status().peers.iter().any(|peer| peer.id == self.node_id) {
+            raft.changed().await;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Who belongs to the Raft configuration: forming a cluster, adding, promoting, removing and moving servers, handing over leadership.
+//!
+//! One change at a time; a change a quorum has not agreed on is never reported as done. Contract: cluster, section "Raft".
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use openraft::{
+    ChangeMembers,
+    async_runtime::watch::WatchReceiver as _,
+    errors::{ClientWriteError, RaftError},
+};
+
+use super::{
+    Error, Peer,
+    service::{Node, fatal, parse_id},
+    types::{NodeId, Server},
+};
+use crate::rt::clock;
+
+/// How long a change may take: a quorum has to agree twice.
+const CHANGE: Duration = Duration::from_secs(10);
+/// How long handing over leadership may take.
+const TRANSFER: Duration = Duration::from_secs(5);
+
+fn server(peer: &Peer) -> Server {
+    Server { name: peer.name.clone(), address: peer.address.clone() }
+}
+
+impl Node {
+    /// Whether this server never took part in a cluster: no vote and no log.
+    pub(super) async fn is_pristine(&self) -> Result<bool, Error> {
+        Ok(!self.raft.is_initialized().await.map_err(fatal)?)
+    }
+
+    /// Forms a cluster of these servers, all voters. Every one of them has to be told the same.
+    pub(super) async fn bootstrap(&self, peers: Vec<Peer>) -> Result<(), Error> {
+        let members = peers.iter().map(|peer| Ok((parse_id(&peer.id)?, server(peer)))).collect::<Result<BTreeMap<_, _>, Error>>()?;
+        match self.raft.initialize(members).await {
+            // Somebody else was quicker and already told this one.
+            Ok(()) | Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
+            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+        }
+    }
+
+    async fn change(&self, change: ChangeMembers<NodeId, Server>) -> Result<(), Error> {
+        let changed = clock::timeout(CHANGE, self.raft.change_membership(change, false)).await.map_err(|_| Error::Timeout)?;
+        match changed {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
+            Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
+            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+        }
+    }
+
+    /// Adds a server that does not vote; it is brought up to date in the background.
+    pub(super) async fn add_learner(&self, peer: &Peer) -> Result<(), Error> {
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(parse_id(&peer.id)?, server(peer))]))).await
+    }
+
+    /// Makes a server vote.
+    pub(super) async fn promote(&self, id: &str) -> Result<(), Error> {
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([parse_id(id)?]))).await
+    }
+
+    /// Takes a server's vote away; it stays and is kept up to date.
+    pub(super) async fn demote(&self, id: &str) -> Result<(), Error> {
+        let id = parse_id(id)?;
+        let voters = self.voters();
+        if voters == [id] {
+            return Err(Error::Refused("the only voter cannot be demoted".to_owned()));
+        }
+        let raft = &self.raft;
+        // With `retain` the removed voter stays as a learner.
+        let changed = clock::timeout(CHANGE, raft.change_membership(ChangeMembers::RemoveVoters(BTreeSet::from([id])), true)).await;
+        match changed.map_err(|_| Error::Timeout)? {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
+            Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
+            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+        }
+    }
+
+    /// Takes a server out of the configuration.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), Error> {
+        let id = parse_id(id)?;
+        let voters = self.voters();
+        if voters == [id] {
+            return Err(Error::Refused("the only voter cannot be removed".to_owned()));
+        }
+        let ids = BTreeSet::from([id]);
+        if voters.contains(&id) {
+            self.change(ChangeMembers::RemoveVoters(ids)).await
+        } else {
+            self.change(ChangeMembers::RemoveNodes(ids)).await
+        }
+    }
+
+    /// Notes a server's new name or address.
+    pub(super) async fn set_address(&self, peer: &Peer) -> Result<(), Error> {
+        self.change(ChangeMembers::SetNodes(BTreeMap::from([(parse_id(&peer.id)?, server(peer))]))).await
+    }
+
+    /// Hands leadership to a server, or without one to the voter that is most up to date; returns once somebody else leads.
+    pub(super) async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Error> {
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        let target = match to {
+            Some(id) => parse_id(id)?,
+            None => self.best_successor().ok_or_else(|| Error::Refused("cannot find peer".to_owned()))?,
+        };
+        if target == self.id || !self.voters().contains(&target) {
+            return Err(Error::Refused(format!("{target} is not another voter")));
+        }
+        // From here on the next leader may be elected within this one's lease.
+        self.yield_lease();
+        self.raft.trigger().transfer_leader(target).await.map_err(fatal)?;
+        let mut metrics = self.metrics.clone();
+        let done = async {
+            while self.is_leader() {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        clock::timeout(TRANSFER, done).await.map_err(|_| Error::Timeout)
+    }
+
+    fn best_successor(&self) -> Option<NodeId> {
+        let metrics = self.metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?;
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters.filter(|id| *id != self.id).max_by_key(|id| matched.get(id).cloned().flatten().map_or(0, |log| log.index() + 1))
+    }
+
+    pub(super) fn voters(&self) -> Vec<NodeId> {
+        self.metrics.borrow_watched().membership_config.membership().voter_ids().collect()
+    }
+
+    fn not_leader(&self) -> Error {
+        let metrics = self.metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|id| *id != self.id);
+        let address = |id: NodeId| metrics.membership_config.membership().get_node(&id).map(|server| server.address.clone());
+        match leader {
+            Some(id) => Error::NotLeader { hint: address(id) },
+            None => Error::NoLeader,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The client role's answer to every call: have a server answer it.
+//!
+//! Contract: cluster, section "Forwarding and consistency". A call that may have been carried out is never sent twice, unless it
+//! only reads.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{Answer, Changes, Error, Failure, Handler, Operation, OperationReply, Pool, Request, Servers};
+use crate::rt::{Runtime, clock};
+
+/// The pause after every server failed once.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Forwards to one server after the other.
+#[derive(Debug)]
+pub struct Forwarder {
+    pool: Pool,
+    servers: Servers,
+    datacenter: String,
+    runtime: Runtime,
+}
+
+impl Forwarder {
+    /// For the agents of one datacenter.
+    #[must_use]
+    pub fn new(pool: Pool, servers: Servers, datacenter: &str, runtime: Runtime) -> Self {
+        Self { pool, servers, datacenter: datacenter.to_owned(), runtime }
+    }
+
+    fn is_elsewhere(&self, request: &Request) -> bool {
+        !request.datacenter.is_empty() && !request.datacenter.eq_ignore_ascii_case(&self.datacenter)
+    }
+}
+
+/// What becomes of a failure: another server, or this answer.
+fn verdict(failure: Failure, reads: bool) -> Result<Failure, Error> {
+    match failure {
+        // The server gives up only after having waited for a leader itself; another one would wait as long.
+        Failure::Answered(Error::Stopping) | Failure::NotSent(_) => Ok(failure),
+        Failure::Lost(_) if reads => Ok(failure),
+        other => Err(other.into()),
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Forwarder {
+    async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+        if self.is_elsewhere(&request) {
+            return Err(Error::NoPathToDatacenter);
+        }
+        let reads = !operation.writes();
+        let hold = self.pool.options().hold_timeout;
+        let mut give_up_at = None;
+        let mut tried = 0;
+        loop {
+            let server = self.servers.first().ok_or(Error::NoServers)?;
+            let failure = match self.pool.try_call(server.address, &request, &operation).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => verdict(failure, reads)?,
+            };
+            tracing::debug!(server = server.name, %failure, "a server did not answer, another one is tried");
+            self.servers.failed(&server.id);
+            tried += 1;
+            let now = clock::Instant::now();
+            // A blocking read may have waited long on a server that was well: the time counts from its failure.
+            if now >= *give_up_at.get_or_insert(now + hold) {
+                return Err(match failure {
+                    Failure::NotSent(_) => Error::Refused(failure.to_string()),
+                    other => other.into(),
+                });
+            }
+            if tried % self.servers.list().len().max(1) == 0 {
+                clock::sleep(PAUSE + self.runtime.rng.jitter(PAUSE)).await;
+            }
+        }
+    }
+
+    async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
+        if self.is_elsewhere(&request) {
+            return Err(Error::NoPathToDatacenter);
+        }
+        let (first, from) = self.open(&request, since).await?;
+        let (sender, receiver) = mpsc::channel(16);
+        let (pool, servers) = (self.pool.clone(), self.servers.clone());
+        let forwarder = Self { pool, servers, datacenter: self.datacenter.clone(), runtime: self.runtime.clone() };
+        self.runtime.tasks.spawn_until_shutdown("forwarded change stream", forwarder.keep(request, first, from, sender));
+        Ok(receiver)
+    }
+}
+
+impl Forwarder {
+    async fn open(&self, request: &Request, since: u64) -> Result<(Changes, String), Error> {
+        let count = self.servers.list().len();
+        let mut last = Error::NoServers;
+        for _ in 0..count {
+            let Some(server) = self.servers.first() else { break };
+            match self.pool.changes(server.address, request, since).await {
+                Ok(changes) => return Ok((changes, server.id)),
+                Err(failure) => {
+                    self.servers.failed(&server.id);
+                    last = failure.into();
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Passes batches on; when a server goes, goes on with another from the last index told.
+    async fn keep(
+        self,
+        request: Request,
+        mut changes: Changes,
+        mut from: String,
+        to: mpsc::Sender<(u64, Option<Vec<shared::changes::Change>>)>,
+    ) {
+        let mut told = 0;
+        loop {
+            let next = tokio::select! {
+                () = to.closed() => return,
+                next = changes.recv() => next,
+            };
+            if let Some((index, batch)) = next {
+                told = index;
+                if to.send((index, batch)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            self.servers.failed(&from);
+            (changes, from) = loop {
+                tokio::select! {
+                    () = to.closed() => return,
+                    () = clock::sleep(PAUSE + self.runtime.rng.jitter(PAUSE)) => {}
+                }
+                if let Ok(opened) = self.open(&request, told).await {
+                    break opened;
+                }
+            };
+        }
+    }
+}

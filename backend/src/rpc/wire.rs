@@ -1,0 +1,130 @@
+//! Bytes between agents: a version byte, then msgpack with field names, so that fields can be added; and frames of such bytes
+//! on a stream. Never trusts a length it was told.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The only version so far.
+const VERSION: u8 = 1;
+/// Bytes of one message, at most: the longest list there can be.
+pub(super) const MESSAGE_MAX: usize = 256 << 20;
+/// Bytes of one frame of a stream, at most.
+pub(super) const FRAME_MAX: usize = 64 << 20;
+
+/// A value as bytes.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
+    let mut bytes = vec![VERSION];
+    rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| error.to_string())?;
+    Ok(bytes.into())
+}
+
+/// A value from its bytes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => rmp_serde::from_slice(rest).map_err(|error| error.to_string()),
+        Some((version, _)) => Err(format!("message version {version} is not known to this release")),
+        None => Err("no bytes".to_owned()),
+    }
+}
+
+/// A value as a frame: its length in four bytes, then its bytes.
+pub(super) fn frame<T: Serialize>(value: &T) -> Result<Bytes, String> {
+    let bytes = encode(value)?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length as usize <= FRAME_MAX).ok_or("frame too long")?;
+    let mut framed = BytesMut::with_capacity(4 + bytes.len());
+    framed.put_u32(length);
+    framed.put_slice(&bytes);
+    Ok(framed.freeze())
+}
+
+/// Takes frames off a body as it arrives.
+#[derive(Debug)]
+pub(super) struct Frames<B> {
+    body: B,
+    kept: BytesMut,
+}
+
+impl<B> Frames<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    pub(super) fn new(body: B) -> Self {
+        Self { body, kept: BytesMut::new() }
+    }
+
+    /// The next value; `None` at the end of the body. May be dropped while it waits without losing anything.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
+        loop {
+            if let Some(bytes) = self.take()? {
+                return decode(&bytes).map(Some);
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.kept.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(error.to_string()),
+                None if self.kept.is_empty() => return Ok(None),
+                None => return Err("the stream ended within a frame".to_owned()),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<Bytes>, String> {
+        let Some(head) = self.kept.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*head) as usize;
+        if length > FRAME_MAX {
+            return Err(format!("a frame of {length} bytes is too long"));
+        }
+        if self.kept.len() < 4 + length {
+            return Ok(None);
+        }
+        self.kept.advance(4);
+        Ok(Some(self.kept.split_to(length).freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn body(parts: Vec<Vec<u8>>) -> impl hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Unpin {
+        StreamBody::new(stream::iter(parts.into_iter().map(|part| Ok(Frame::data(Bytes::from(part))))))
+    }
+
+    #[tokio::test]
+    async fn frames_survive_any_cut() {
+        let whole = [frame(&"one".to_owned()), frame(&"two".to_owned())].map(|frame| frame.expect("short")).concat();
+        for cut in 0..=whole.len() {
+            let mut frames = Frames::new(body(vec![whole[..cut].to_vec(), whole[cut..].to_vec()]));
+            for expected in [Some("one"), Some("two"), None] {
+                assert_eq!(frames.next::<String>().await.expect("whole").as_deref(), expected, "cut at {cut}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_out_of_bounds_and_a_cut_end_are_told() {
+        let mut long = Frames::new(body(vec![u32::MAX.to_be_bytes().to_vec()]));
+        assert!(long.next::<String>().await.expect_err("refused").contains("too long"));
+        let mut cut = Frames::new(body(vec![vec![0, 0, 0, 9, 1]]));
+        assert!(cut.next::<String>().await.expect_err("refused").contains("within a frame"));
+        assert!(decode::<u8>(&[9, 1]).expect_err("refused").contains("version 9"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<(super::super::Request, super::super::Operation)>(&bytes);
+            let _ = decode::<Result<super::super::Answer<super::super::OperationReply>, super::super::Error>>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Forming a cluster: once as many servers as expected are there and none of them belongs to one.
+//!
+//! Two clusters can never come of one pool: the server with the lowest UUID forms it, and only when every other one sees exactly
+//! the same servers. Contract: cluster, sections "Admission" and "Raft", row "Bootstrap".
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use shared::agent::Member;
+
+use super::{Call, Server};
+use crate::{
+    raft::Peer,
+    rpc::{self, Answer, Error, Request, TypedOperation as _},
+    rt::clock,
+};
+
+const ALIVE: u8 = 1;
+/// How often the pool is looked at, beside every change.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Plan {
+    /// Not yet; why.
+    Wait(String),
+    /// Form a cluster of these.
+    Form(Vec<Peer>),
+}
+
+/// The servers of this datacenter that would vote, by UUID.
+fn servers(members: &[Member], datacenter: &str) -> BTreeMap<String, Peer> {
+    let of = |member: &Member| {
+        let tag = |name: &str| member.tags.get(name).map(String::as_str);
+        let serves = member.status == ALIVE && tag("role") == Some("consul") && tag("dc") == Some(datacenter) && tag("nonvoter").is_none();
+        let address = super::leader::address(member).filter(|_| serves)?;
+        let id = tag("id")?.to_owned();
+        Some((id.clone(), Peer { id, name: member.name.clone(), address, voter: true }))
+    };
+    members.iter().filter_map(of).collect()
+}
+
+fn plan(members: &[Member], datacenter: &str, expect: u32) -> Plan {
+    let servers = servers(members, datacenter);
+    for member in members.iter().filter(|member| servers.values().any(|peer| peer.name == member.name)) {
+        let tag = |name: &str| member.tags.get(name).map(String::as_str);
+        if tag("bootstrap") == Some("1") {
+            return Plan::Wait(format!("member {} was started with bootstrap: its cluster is joined, none is formed", member.name));
+        }
+        match tag("expect").and_then(|text| text.parse::<u32>().ok()) {
+            Some(theirs) if theirs != expect => {
+                return Plan::Wait(format!(
+                    "member {} expects {theirs} servers, this one {expect}: set the same bootstrap_expect",
+                    member.name
+                ));
+            }
+            _ => {}
+        }
+    }
+    if servers.len() < expect as usize {
+        return Plan::Wait(format!("{} of {expect} servers are there", servers.len()));
+    }
+    Plan::Form(servers.into_values().collect())
+}
+
+/// What a server answers when another one wants to form a cluster.
+pub(super) async fn state(call: Call<'_>) -> Result<Answer<rpc::RaftStanding>, Error> {
+    let server = call.server;
+    let is_pristine = server.raft.is_pristine().await.map_err(super::consensus::refusal)?;
+    let members = server.members.borrow().clone();
+    let servers = servers(&members, &server.options.datacenter).into_keys().collect();
+    Ok(call.answer(0, rpc::RaftStanding { is_pristine, servers }))
+}
+
+/// Looks until this server belongs to a cluster.
+pub(super) async fn run(server: &Arc<Server>) {
+    let expect = server.options.bootstrap_expect;
+    if expect == 0 {
+        return;
+    }
+    let shutdown = server.runtime.tasks.shutdown();
+    let mut members = server.members.clone();
+    let mut told = String::new();
+    while !shutdown.is_requested() && server.raft.is_pristine().await.unwrap_or(false) {
+        let now = members.borrow_and_update().clone();
+        let waits = match plan(&now, &server.options.datacenter, expect) {
+            Plan::Wait(why) => why,
+            Plan::Form(peers) if peers.first().is_none_or(|first| first.id != server.options.node_id) => {
+                format!("server {} forms the cluster", peers.first().map_or("", |peer| peer.name.as_str()))
+            }
+            Plan::Form(peers) => match form(server, peers).await {
+                Ok(()) => return,
+                Err(why) => why,
+            },
+        };
+        if waits != told {
+            tracing::info!(reason = waits, "no cluster is formed yet");
+            told = waits;
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            _ = members.changed() => {}
+            () = clock::sleep(AGAIN) => {}
+        }
+    }
+}
+
+async fn form(server: &Server, peers: Vec<Peer>) -> Result<(), String> {
+    let ids: Vec<String> = peers.iter().map(|peer| peer.id.clone()).collect();
+    let pool = server.options.rpc_pool.as_ref().ok_or("there is nothing to ask the others with")?;
+    for peer in peers.iter().filter(|peer| peer.id != server.options.node_id) {
+        let address = peer.address.parse().map_err(|_| format!("{} has no address", peer.name))?;
+        let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
+        let answer = answer.map_err(|error| format!("server {} does not answer: {error}", peer.name))?;
+        let standing = rpc::RaftState::unwrap(answer.value).ok_or("unexpected reply")?;
+        if !standing.is_pristine {
+            return Err(format!("server {} belongs to a cluster already, which is joined", peer.name));
+        }
+        if standing.servers != ids {
+            return Err(format!("server {} does not see the same servers yet", peer.name));
+        }
+    }
+    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    tracing::info!(servers = names.join(", "), "found expected number of servers, forming the cluster");
+    server.raft.bootstrap(peers).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, tags: &[(&str, &str)]) -> Member {
+        let mut all = BTreeMap::from([("role", "consul"), ("dc", "dc1"), ("id", name), ("port", "8300")]);
+        all.extend(tags.iter().copied());
+        let tags = all.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Member { name: name.to_owned(), addr: "10.0.0.1".to_owned(), status: ALIVE, tags, ..Member::default() }
+    }
+
+    fn names(plan: Plan) -> Vec<String> {
+        match plan {
+            Plan::Form(peers) => peers.into_iter().map(|peer| peer.name).collect(),
+            Plan::Wait(why) => vec![format!("waits: {why}")],
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_formed_of_as_many_as_expected() {
+        let expecting = |name: &str| member(name, &[("expect", "3")]);
+        let mut members = vec![expecting("c"), expecting("a")];
+        assert_eq!(names(plan(&members, "dc1", 3)), ["waits: 2 of 3 servers are there"]);
+        members.extend([member("client", &[("role", "node")]), member("replica", &[("expect", "3"), ("nonvoter", "1")])]);
+        members.push(member("far", &[("dc", "dc2"), ("expect", "3")]));
+        let mut failed = expecting("d");
+        failed.status = 4;
+        members.push(failed);
+        assert_eq!(names(plan(&members, "dc1", 3)), ["waits: 2 of 3 servers are there"]);
+        members.push(expecting("b"));
+        assert_eq!(names(plan(&members, "dc1", 3)), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn servers_that_do_not_agree_form_nothing() {
+        let mut members: Vec<_> = ["a", "b", "c"].map(|name| member(name, &[("expect", "3")])).into();
+        members[1].tags.insert("expect".to_owned(), "5".to_owned());
+        assert!(names(plan(&members, "dc1", 3))[0].contains("b expects 5 servers, this one 3"));
+        members[1].tags.remove("expect");
+        members[1].tags.insert("bootstrap".to_owned(), "1".to_owned());
+        assert!(names(plan(&members, "dc1", 3))[0].contains("b was started with bootstrap"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Which server answers a call: this one, or the leader it is passed on to.
+//!
+//! Contract: cluster, section "Forwarding and consistency". A write that may have been carried out is never sent twice. A call that
+//! another server passed on is answered here or fails.
+
+use std::{net::SocketAddr, time::Duration};
+
+use shared::query::Consistency;
+
+use super::{Call, dispatch};
+use crate::{
+    raft::Status,
+    rpc::{Answer, Error, Failure, Operation, OperationReply, Pool, Request},
+    rt::clock,
+};
+
+/// How long to wait before asking again.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// Whether only the leader can answer.
+fn needs_leader(request: &Request, operation: &Operation) -> bool {
+    match operation {
+        Operation::AgentCall(_)
+        | Operation::Leader(_)
+        | Operation::Peers(_)
+        | Operation::Datacenters(_)
+        | Operation::RaftState(_)
+        | Operation::Gossip(_)
+        | Operation::Keyring(_) => false,
+        operation => operation.writes() || request.options.consistency != Consistency::Stale,
+    }
+}
+
+/// Answers a call, here or by the leader.
+pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+    let Some(pool) = call.server.options.rpc_pool.clone().filter(|_| needs_leader(call.request, &operation)) else {
+        return dispatch(call, operation).await;
+    };
+    if call.request.forwarded {
+        // The server that passed it on waits for a leader itself.
+        return if call.server.raft.status().role == "leader" { dispatch(call, operation).await } else { Err(Error::NoLeader) };
+    }
+    let mut deadline = clock::Instant::now() + call.server.options.rpc_hold_timeout;
+    loop {
+        let status = call.server.raft.status();
+        let refused = if status.role == "leader" {
+            match dispatch(call, operation.clone()).await {
+                // Refused before anything was done: leadership went in the meantime.
+                Err(Error::NoLeader) => Error::NoLeader,
+                answered => return answered,
+            }
+        } else {
+            match address(call, &status) {
+                Some(leader) => match pass_on(&pool, leader, call.request, &operation).await {
+                    Verdict::Answered(answered) => return *answered,
+                    Verdict::Again { late } => {
+                        if late {
+                            // A blocking read waited on a leader that was well until now.
+                            deadline = deadline.max(clock::Instant::now() + call.server.options.rpc_hold_timeout);
+                        }
+                        Error::NoLeader
+                    }
+                },
+                None => Error::NoLeader,
+            }
+        };
+        let left = deadline.saturating_duration_since(clock::Instant::now());
+        if left.is_zero() || !call.server.raft.wait_for_leader(left).await {
+            return Err(refused);
+        }
+        clock::sleep(RETRY.min(left)).await;
+    }
+}
+
+/// Where the leader is: as gossip says now, or as it said when it was added.
+fn address(call: Call<'_>, status: &Status) -> Option<SocketAddr> {
+    let leader = status.leader.as_ref()?;
+    let known = call.server.options.servers.find(&leader.id).map(|server| server.address);
+    known.or_else(|| leader.address.parse().ok())
+}
+
+enum Verdict {
+    Answered(Box<Result<Answer<OperationReply>, Error>>),
+    Again { late: bool },
+}
+
+async fn pass_on(pool: &Pool, leader: SocketAddr, request: &Request, operation: &Operation) -> Verdict {
+    let forwarded = Request { forwarded: true, ..request.clone() };
+    match pool.try_call(leader, &forwarded, operation).await {
+        Ok(answer) => Verdict::Answered(Box::new(Ok(answer))),
+        Err(Failure::NotSent(_) | Failure::Answered(Error::NoLeader | Error::Stopping)) => Verdict::Again { late: false },
+        Err(Failure::Lost(_)) if !operation.writes() => Verdict::Again { late: request.options.index > 0 },
+        Err(failure) => Verdict::Answered(Box::new(Err(failure.into()))),
+    }
+}

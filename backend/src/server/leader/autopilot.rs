@@ -1,0 +1,291 @@
+//! The Raft configuration follows the gossip pool: new servers are added, healthy ones get a vote, those that left or died go.
+//!
+//! Everything here is a function over values; `leader` carries the plan out, one change at a time.
+//! Contract: cluster, sections "Raft" and "Continuous"; HTTP API, section "Snapshot, operator".
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shared::{
+    agent::Member,
+    go,
+    operator::{AutopilotConfiguration, AutopilotHealth, ServerHealth},
+};
+
+use crate::{
+    raft::{Peer, Status},
+    rt::clock::Instant,
+    server::consensus::Change,
+};
+
+const ALIVE: u8 = 1;
+const LEFT: u8 = 3;
+
+/// Since when each server has been as healthy as it is now.
+pub(in crate::server) type Stable = BTreeMap<String, (bool, Instant, u64)>;
+
+/// A server's RPC address as gossip tells it, `ip:port`.
+pub(in crate::server) fn address(member: &Member) -> Option<String> {
+    let port: u16 = member.tags.get("port")?.parse().ok()?;
+    let ip: std::net::IpAddr = member.addr.parse().ok()?;
+    Some(std::net::SocketAddr::new(ip, port).to_string())
+}
+
+/// Servers of the pool by UUID, a living one before another of the same id.
+fn servers<'a>(members: &'a [Member], datacenter: &str) -> BTreeMap<&'a str, &'a Member> {
+    let mut servers: BTreeMap<&str, &Member> = BTreeMap::new();
+    let mine = members.iter().filter(|member| {
+        member.tags.get("role").is_some_and(|role| role == "consul") && member.tags.get("dc").is_some_and(|dc| dc == datacenter)
+    });
+    for member in mine {
+        let Some(id) = member.tags.get("id") else { continue };
+        let kept = servers.entry(id).or_insert(member);
+        if member.status < kept.status {
+            *kept = member;
+        }
+    }
+    servers
+}
+
+fn status_word(status: Option<u8>) -> &'static str {
+    match status {
+        Some(1) => "alive",
+        Some(2) => "leaving",
+        Some(3) => "left",
+        Some(4) => "failed",
+        _ => "none",
+    }
+}
+
+/// What is known of the cluster at one moment.
+pub(in crate::server) struct View<'a> {
+    pub(in crate::server) status: &'a Status,
+    pub(in crate::server) members: &'a [Member],
+    pub(in crate::server) datacenter: &'a str,
+    pub(in crate::server) configuration: &'a AutopilotConfiguration,
+    pub(in crate::server) now: Instant,
+    pub(in crate::server) wall_ms: u64,
+}
+
+impl View<'_> {
+    fn is_healthy(&self, peer: &Peer, member: Option<&&Member>) -> bool {
+        let replica = self.status.replicas.iter().find(|replica| replica.id == peer.id);
+        let leads = self.status.leader.as_ref().is_some_and(|leader| leader.id == peer.id);
+        let alive = member.is_some_and(|member| member.status == ALIVE);
+        let threshold = u64::try_from(self.configuration.last_contact_threshold.as_std().as_millis()).unwrap_or(u64::MAX);
+        let follows = replica.is_some_and(|replica| {
+            let heard = replica.last_contact_ms.is_some_and(|ms| ms <= threshold);
+            heard && self.status.last_index.saturating_sub(replica.matched_index) <= self.configuration.max_trailing_logs
+        });
+        alive && (leads || follows)
+    }
+
+    /// Judges every server of the configuration and notes since when.
+    pub(in crate::server) fn health(&self, stable: &mut Stable) -> AutopilotHealth {
+        let servers = servers(self.members, self.datacenter);
+        let mut health = AutopilotHealth { healthy: true, ..AutopilotHealth::default() };
+        for peer in &self.status.peers {
+            let member = servers.get(peer.id.as_str());
+            let healthy = self.is_healthy(peer, member);
+            let since = stable.entry(peer.id.clone()).or_insert((healthy, self.now, self.wall_ms));
+            if since.0 != healthy {
+                *since = (healthy, self.now, self.wall_ms);
+            }
+            let replica = self.status.replicas.iter().find(|replica| replica.id == peer.id);
+            let leader = self.status.leader.as_ref().is_some_and(|leader| leader.id == peer.id);
+            let contact_ms = replica.and_then(|replica| replica.last_contact_ms).unwrap_or(0);
+            let build = member.and_then(|member| member.tags.get("build")).map_or("", String::as_str);
+            health.healthy &= healthy;
+            health.servers.push(ServerHealth {
+                id: peer.id.clone(),
+                name: peer.name.clone(),
+                address: peer.address.clone(),
+                serf_status: status_word(member.map(|member| member.status)).to_owned(),
+                version: build.split(':').next().unwrap_or_default().to_owned(),
+                leader,
+                last_contact: if leader { go::Duration(0) } else { Duration::from_millis(contact_ms).into() },
+                last_term: self.status.term,
+                last_index: if leader { self.status.last_index } else { replica.map_or(0, |replica| replica.matched_index) },
+                healthy,
+                voter: peer.voter,
+                stable_since: rfc3339(since.2),
+            });
+        }
+        stable.retain(|id, _| self.status.peers.iter().any(|peer| peer.id == *id));
+        health.failure_tolerance = tolerance(&health.servers);
+        health
+    }
+
+    /// What to change next, the most urgent first; one change may make the others needless.
+    pub(in crate::server) fn plan(&self, stable: &Stable) -> Vec<Change> {
+        let servers = servers(self.members, self.datacenter);
+        let peer = |id: &str| self.status.peers.iter().find(|peer| peer.id == id);
+        let mut changes = Vec::new();
+        for (id, member) in servers.iter().filter(|(_, member)| member.status == ALIVE) {
+            let Some(address) = address(member) else { continue };
+            let told = Peer { id: (*id).to_owned(), name: member.name.clone(), address, voter: false };
+            match peer(id) {
+                None => changes.push(Change::Add(told)),
+                Some(known) if known.address != told.address || known.name != told.name => changes.push(Change::Move(told)),
+                Some(_) => {}
+            }
+        }
+        let own = self.status.leader.as_ref().map_or("", |leader| leader.id.as_str());
+        for peer in self.status.peers.iter().filter(|peer| peer.id != own) {
+            if servers.get(peer.id.as_str()).is_some_and(|member| member.status == LEFT) {
+                changes.push(Change::Remove(peer.id.clone()));
+            }
+        }
+        changes.extend(self.promotions(stable, &servers).map(Change::Promote));
+        changes.extend(self.dead(&servers).into_iter().map(Change::Remove));
+        changes
+    }
+
+    fn promotions<'b>(&'b self, stable: &'b Stable, servers: &'b BTreeMap<&str, &Member>) -> impl Iterator<Item = String> + 'b {
+        let wanted = self.configuration.server_stabilization_time.as_std();
+        self.status.peers.iter().filter(|peer| !peer.voter).filter_map(move |peer| {
+            let member = servers.get(peer.id.as_str())?;
+            let (healthy, since, _) = stable.get(&peer.id)?;
+            let ready = *healthy && self.now.saturating_duration_since(*since) >= wanted && !member.tags.contains_key("nonvoter");
+            ready.then(|| peer.id.clone())
+        })
+    }
+
+    /// Failed servers that have been replaced, if what is left is a quorum of what was.
+    fn dead(&self, servers: &BTreeMap<&str, &Member>) -> Vec<String> {
+        if !self.configuration.cleanup_dead_servers {
+            return Vec::new();
+        }
+        let alive = |id: &str| servers.get(id).is_some_and(|member| member.status == ALIVE);
+        let failed = |peer: &&Peer| servers.get(peer.id.as_str()).is_none_or(|member| member.status > 2);
+        let voters: Vec<&Peer> = self.status.peers.iter().filter(|peer| peer.voter).collect();
+        let dead: Vec<&&Peer> = voters.iter().filter(|peer| failed(peer) && !alive(&peer.id)).collect();
+        let healthy = voters.len() - dead.len();
+        // What never voted is no loss.
+        let learners = self.status.peers.iter().filter(|peer| !peer.voter && failed(peer)).map(|peer| peer.id.clone());
+        let minority = dead.len() <= voters.len().saturating_sub(1) / 2;
+        let least = usize::try_from(self.configuration.min_quorum).unwrap_or(usize::MAX).max(1);
+        let replaced = healthy > voters.len() / 2 && healthy + dead.len() > self.formed();
+        let voters = dead.iter().filter(|_| minority && replaced && healthy >= least).map(|peer| peer.id.clone());
+        learners.chain(voters).collect()
+    }
+
+    /// How many servers the cluster is meant to have, as most of the living ones say; without that, none is replaced.
+    fn formed(&self) -> usize {
+        let servers = servers(self.members, self.datacenter);
+        let expect = |member: &&&Member| member.tags.get("expect").and_then(|text| text.parse::<usize>().ok());
+        servers.values().filter(|member| member.status == ALIVE).filter_map(|member| expect(&member)).max().unwrap_or(3)
+    }
+}
+
+/// Milliseconds since 1970 as clients read times.
+fn rfc3339(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// How many healthy voters can be lost without losing the quorum.
+pub(in crate::server) fn tolerance(servers: &[ServerHealth]) -> u64 {
+    let voters = servers.iter().filter(|server| server.voter).count();
+    let healthy = servers.iter().filter(|server| server.voter && server.healthy).count();
+    (healthy as u64).saturating_sub(voters as u64 / 2 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Replica;
+
+    struct Scene {
+        status: Status,
+        members: Vec<Member>,
+        configuration: AutopilotConfiguration,
+    }
+
+    fn peer(id: &str, voter: bool) -> Peer {
+        Peer { id: id.to_owned(), name: id.to_owned(), address: format!("10.0.0.{}:8300", &id[1..]), voter }
+    }
+
+    fn member(id: &str, status: u8) -> Member {
+        let tags = [("role", "consul"), ("dc", "dc1"), ("id", id), ("port", "8300"), ("expect", "3"), ("build", "1.8.7:")];
+        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Member { name: id.to_owned(), addr: format!("10.0.0.{}", &id[1..]), status, tags, ..Member::default() }
+    }
+
+    fn scene(voters: &[&str], members: &[(&str, u8)]) -> Scene {
+        let peers: Vec<Peer> = voters.iter().map(|id| peer(id, true)).collect();
+        let replicas = voters.iter().map(|id| Replica { id: (*id).to_owned(), matched_index: 100, last_contact_ms: Some(10) }).collect();
+        let status = Status {
+            role: "leader".into(),
+            leader: peers.first().cloned(),
+            peers,
+            replicas,
+            last_index: 100,
+            term: 2,
+            ..Status::default()
+        };
+        let members = members.iter().map(|(id, status)| member(id, *status)).collect();
+        Scene { status, members, configuration: AutopilotConfiguration::default() }
+    }
+
+    impl Scene {
+        fn view(&self, now: Instant) -> View<'_> {
+            View { status: &self.status, members: &self.members, datacenter: "dc1", configuration: &self.configuration, now, wall_ms: 0 }
+        }
+
+        fn plan(&self) -> Vec<Change> {
+            let (now, mut stable) = (Instant::now(), Stable::new());
+            self.view(now).health(&mut stable);
+            self.view(now + Duration::from_secs(20)).plan(&stable)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_server_is_added_and_gets_its_vote_once_it_has_been_healthy_for_a_while() {
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 1), ("s4", 1)]);
+        assert_eq!(scene.plan(), [Change::Add(Peer { voter: false, ..peer("s4", false) })]);
+        scene.status.peers.push(peer("s4", false));
+        assert_eq!(scene.plan(), [], "it is not heard yet");
+        scene.status.replicas.push(Replica { id: "s4".into(), matched_index: 90, last_contact_ms: Some(5) });
+        assert_eq!(scene.plan(), [Change::Promote("s4".into())]);
+        scene.configuration.server_stabilization_time = go::Duration(60_000_000_000);
+        assert_eq!(scene.plan(), [], "not for long enough");
+        scene.configuration = AutopilotConfiguration { max_trailing_logs: 5, ..AutopilotConfiguration::default() };
+        assert_eq!(scene.plan(), [], "too far behind");
+        scene.configuration = AutopilotConfiguration::default();
+        scene.members[3].tags.insert("nonvoter".into(), "1".into());
+        assert_eq!(scene.plan(), [], "never to vote");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moved_is_noted_and_who_left_is_removed() {
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 3)]);
+        assert_eq!(scene.plan(), [Change::Remove("s3".into())]);
+        scene.members[2].status = 1;
+        scene.members[1].addr = "10.0.0.9".into();
+        assert_eq!(scene.plan(), [Change::Move(Peer { address: "10.0.0.9:8300".into(), voter: false, ..peer("s2", false) })]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_server_goes_only_once_it_is_replaced_and_a_quorum_stays() {
+        let four = ["s1", "s2", "s3", "s4"];
+        assert_eq!(scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 4)]).plan(), [], "no replacement");
+        let replaced = [("s1", 1), ("s2", 1), ("s3", 4), ("s4", 1)];
+        assert_eq!(scene(&four, &replaced).plan(), [Change::Remove("s3".into())]);
+        assert_eq!(scene(&four, &[("s1", 1), ("s2", 1), ("s3", 4), ("s4", 4)]).plan(), [], "half of them is no minority");
+        let mut kept = scene(&four, &replaced);
+        kept.configuration.cleanup_dead_servers = false;
+        assert_eq!(kept.plan(), []);
+        kept.configuration = AutopilotConfiguration { min_quorum: 4, ..AutopilotConfiguration::default() };
+        assert_eq!(kept.plan(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn health_counts_who_can_be_lost() {
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 1)]);
+        let health = scene.view(Instant::now()).health(&mut Stable::new());
+        assert!(health.healthy && health.failure_tolerance == 1);
+        scene.status.replicas[2].last_contact_ms = Some(5000);
+        let health = scene.view(Instant::now()).health(&mut Stable::new());
+        assert!(!health.healthy && health.failure_tolerance == 0 && !health.servers[2].healthy);
+    }
+}

@@ -1,0 +1,21 @@
+//! The autopilot configuration, once an operator has changed it.
+
+use std::sync::Arc;
+
+use shared::operator::AutopilotConfiguration;
+
+use super::{Reply, write::Write};
+
+/// Replaces it, with `cas` only if it was last changed at that index; 0 means "never yet".
+pub(super) fn set_autopilot(write: &mut Write, configuration: &AutopilotConfiguration, cas: Option<u64>) -> Reply {
+    let index = write.index;
+    let state = &mut write.state;
+    let current = state.autopilot.as_deref();
+    let modified = current.map_or(0, |current| current.modify_index);
+    if cas.is_some_and(|cas| cas != modified) {
+        return Reply::Done(false);
+    }
+    let create_index = current.map_or(index, |current| current.create_index);
+    state.autopilot = Some(Arc::new(AutopilotConfiguration { create_index, modify_index: index, ..configuration.clone() }));
+    Reply::Done(true)
+}
