@@ -64,6 +64,11 @@ impl Error {
         self.status
     }
 
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What the client gets.
     pub(super) fn into_response(self) -> Response {
         let empty = self.text.is_empty();

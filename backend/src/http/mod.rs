@@ -27,6 +27,7 @@ mod error;
 mod extract;
 mod listener;
 mod monitor;
+mod operator;
 mod path;
 mod query;
 mod respond;
@@ -190,6 +191,19 @@ fn routes() -> routes::Table {
         .put("/v1/agent/check/fail/", agent_check::fail)
         .put("/v1/agent/check/update/", agent_check::update)
         .put("/v1/agent/check/run/", agent_check::run)
+        .get("/v1/operator/raft/configuration", operator::raft_configuration)
+        .on(Method::DELETE, "/v1/operator/raft/peer", operator::remove_peer)
+        .on(Method::POST, "/v1/operator/raft/transfer-leader", operator::transfer_leader)
+        .get("/v1/operator/autopilot/configuration", operator::autopilot)
+        .put("/v1/operator/autopilot/configuration", operator::set_autopilot)
+        .get("/v1/operator/autopilot/health", operator::autopilot_health)
+        .get("/v1/operator/autopilot/state", operator::autopilot_state)
+        .get("/v1/operator/keyring", operator::keyring)
+        .on(Method::POST, "/v1/operator/keyring", operator::keyring)
+        .put("/v1/operator/keyring", operator::keyring)
+        .on(Method::DELETE, "/v1/operator/keyring", operator::keyring)
+        .get("/v1/muster/raft", operator::raft)
+        .get("/v1/muster/gossip", operator::gossip)
         .put("/v1/catalog/register", catalog::register)
         .put("/v1/catalog/deregister", catalog::deregister)
         .get("/v1/catalog/datacenters", catalog::datacenters)
