@@ -18,9 +18,12 @@ const QUEUE: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Mutex<Links>>);
 
+/// Where a pool takes packets, with their senders, and exchanges.
+type Inlets = (mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>);
+
 #[derive(Debug, Default)]
 struct Links {
-    ports: BTreeMap<SocketAddr, (mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>)>,
+    ports: BTreeMap<SocketAddr, Inlets>,
     cut: BTreeSet<SocketAddr>,
 }
 
@@ -48,7 +51,7 @@ impl Hub {
         self.links().cut.remove(&address);
     }
 
-    fn reach(&self, from: SocketAddr, to: SocketAddr) -> io::Result<(mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>)> {
+    fn reach(&self, from: SocketAddr, to: SocketAddr) -> io::Result<Inlets> {
         let links = self.links();
         match links.ports.get(&to) {
             Some(port) if !links.cut.contains(&from) && !links.cut.contains(&to) => Ok(port.clone()),
