@@ -12,6 +12,7 @@ mod agent;
 mod changes;
 mod checks;
 mod cli;
+mod cluster;
 mod dns;
 mod durability;
 mod scenarios;

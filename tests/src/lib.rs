@@ -10,8 +10,10 @@
     reason = "tests live outside the seams"
 )]
 
+pub mod cluster;
 pub mod dns;
 pub mod http;
+pub mod linearizable;
 pub mod node;
 pub mod normal;
 pub mod oracle;

@@ -77,20 +77,35 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// Where to listen.
     pub ip: Ipv4Addr,
+    /// Its node name.
+    pub name: String,
+    /// Its UUID.
+    pub id: String,
 }
 
 impl Start {
+    fn new(product: Product, arguments: Vec<String>) -> Self {
+        Self { product, arguments, ip: free_address(), name: NAME.to_owned(), id: ID.to_owned() }
+    }
+
+    /// One of several agents, by number: with a name and UUID of its own.
+    #[must_use]
+    pub fn numbered(product: Product, number: u8, arguments: Vec<String>) -> Self {
+        let id = format!("{number:08x}-2222-4333-8444-555555555555");
+        Self { name: format!("n{number}"), id, ..Self::new(product, arguments) }
+    }
+
     /// A dev agent in memory.
     #[must_use]
     pub fn dev(product: Product) -> Self {
-        Self { product, arguments: vec!["-dev".to_owned()], ip: free_address() }
+        Self::new(product, vec!["-dev".to_owned()])
     }
 
     /// A durable single server.
     #[must_use]
     pub fn server(product: Product, data_dir: &Path) -> Self {
         let data_dir = format!("-data-dir={}", data_dir.display());
-        Self { product, arguments: vec!["-server".into(), "-bootstrap-expect=1".into(), "-ui".into(), data_dir], ip: free_address() }
+        Self::new(product, vec!["-server".into(), "-bootstrap-expect=1".into(), "-ui".into(), data_dir])
     }
 
     /// With one more argument.
@@ -120,7 +135,12 @@ impl Start {
         };
         let mut child = Command::new(program)
             .arg("agent")
-            .args([format!("-bind={}", self.ip), format!("-client={}", self.ip), format!("-node={NAME}"), format!("-node-id={ID}")])
+            .args([
+                format!("-bind={}", self.ip),
+                format!("-client={}", self.ip),
+                format!("-node={}", self.name),
+                format!("-node-id={}", self.id),
+            ])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -148,7 +168,7 @@ impl Start {
         });
         node.time_to_leader = started.elapsed();
         wait::wait_until("the agent to be in its own catalog", || {
-            let answer = node.http.request("GET", &format!("/v1/health/node/{NAME}"), &[], &[]).ok()?;
+            let answer = node.http.request("GET", &format!("/v1/health/node/{}", self.name), &[], &[]).ok()?;
             (answer.status == 200 && answer.text().contains("serfHealth")).then_some(())
         });
         node
@@ -199,13 +219,21 @@ impl Node {
         let _ = self.child.wait();
     }
 
+    /// Sends a signal by name.
+    ///
+    /// # Panics
+    /// It cannot be sent.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
+    }
+
     /// Sends a signal by name and waits for the end; answers the exit code, if it ended by itself.
     ///
     /// # Panics
     /// It does not end within the usual deadline.
     pub fn end_by(&mut self, signal: &str) -> Option<i32> {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
+        self.signal(signal);
         self.end()
     }
 

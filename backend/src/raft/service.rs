@@ -35,9 +35,12 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long a proposal may take; what became of it then nobody knows.
 const PROPOSAL: Duration = Duration::from_secs(30);
+/// How long a quorum may be silent before a leader counts as deposed.
+const QUORUM_LOST: Duration = Duration::from_secs(2);
 /// How long a stop waits for the last flush.
 const CLOSE: Duration = Duration::from_secs(10);
 
+type Written = openraft::raft::ClientWriteResponse<Types>;
 type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
 
 /// A running node.
@@ -162,7 +165,7 @@ impl Node {
         let mut command = Some(command);
         loop {
             let again = command.clone();
-            let refused = match self.raft.client_write(command.take().expect("put back before every turn")).await {
+            let refused = match self.write(command.take().expect("put back before every turn")).await? {
                 Ok(response) => return Ok((response.log_id.index(), response.data)),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => to,
                 Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => return Err(Error::Lost),
@@ -175,6 +178,26 @@ impl Node {
             }
             command = again;
         }
+    }
+
+    /// One write; gives up once a quorum has not been heard for so long that others may have gone on without this server.
+    async fn write(&self, command: Command) -> Result<Result<Written, RaftError<Types, ClientWriteError<Types>>>, Error> {
+        let mut writing = std::pin::pin!(self.raft.client_write(command));
+        loop {
+            match clock::timeout(QUORUM_LOST / 4, writing.as_mut()).await {
+                Ok(written) => return Ok(written),
+                Err(_) if self.has_lost_quorum() => return Err(Error::Lost),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether this server still takes itself for the leader although too few others have been heard for a while.
+    fn has_lost_quorum(&self) -> bool {
+        let metrics = self.metrics.borrow_watched();
+        let sole = metrics.membership_config.membership().voter_ids().eq([self.id]);
+        let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < QUORUM_LOST);
+        metrics.state == ServerState::Leader && !sole && !heard
     }
 
     pub(super) async fn confirm_leadership(&self, quorum: bool) -> Result<(), Error> {
@@ -223,6 +246,7 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> Status {
+        let lost_quorum = self.has_lost_quorum();
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let voters: Vec<NodeId> = membership.voter_ids().collect();
@@ -235,7 +259,11 @@ impl Node {
                 voter: voters.contains(id),
             })
             .collect();
-        let leader = metrics.current_leader.map(|id| id.to_string()).and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
+        let leader = metrics
+            .current_leader
+            .filter(|_| !lost_quorum)
+            .map(|id| id.to_string())
+            .and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
         let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index());
         let last_quorum_ms = match metrics.state {
             // A quorum by itself at any time; openraft only notes the election.
