@@ -247,6 +247,17 @@ pub struct GetAutopilot {
 }
 endpoint!(GetAutopilot: "GET" -> AutopilotConfiguration, this => "operator/autopilot/configuration", query this.read.pairs());
 
+/// `PUT /v1/operator/autopilot/configuration`: whether it was done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetAutopilot {
+    /// The whole configuration.
+    pub configuration: AutopilotConfiguration,
+    /// Only if it was last changed at this index.
+    pub cas: Option<u64>,
+}
+endpoint!(SetAutopilot: "PUT" -> bool, this => "operator/autopilot/configuration", query
+    this.cas.map(|cas| ("cas", cas.to_string())).into_iter().collect(), body serde_json::to_vec(&this.configuration).ok());
+
 /// `GET /v1/operator/autopilot/state`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetAutopilotState {

@@ -149,7 +149,12 @@ impl Base {
         self.runtime.tasks.spawn_until_shutdown("server duties", Arc::clone(&server).run());
         let receiver = Arc::new(transport::Receiver(raft.clone()));
         let routed = self.limited(server, move || raft.status().role == "leader");
-        let inbound = rpc::Inbound { handler: routed.handler.clone(), raft: Some(receiver), streams };
+        let inbound = rpc::Inbound {
+            handler: routed.handler.clone(),
+            raft: Some(receiver),
+            streams,
+            connections_max: self.config.limits.rpc_max_conns_per_client,
+        };
         rpc::serve(socket, inbound, &self.runtime);
         routed
     }

@@ -32,6 +32,14 @@ pub(super) struct Command {
     pub(super) flags: &'static [Flag],
 }
 
+const AUTOPILOT: &[Flag] = &[
+    value("cleanup-dead-servers", "bool", "Remove failed servers once replacements are there."),
+    value("last-contact-threshold", "duration", "Longest silence of a healthy server."),
+    value("max-trailing-logs", "number", "Entries a healthy server may trail."),
+    value("min-quorum", "number", "Never go below so many servers."),
+    value("server-stabilization-time", "duration", "How long a new server is healthy before it votes."),
+];
+
 /// Flags of commands that read or write through a server.
 pub(super) const SERVER: &[Flag] = &[
     value("datacenter", "value", "Datacenter to ask; the agent's own by default."),
@@ -53,6 +61,7 @@ const fn command(
 pub(super) const GROUPS: &[(&str, &str, &str)] = &[
     ("catalog", "Looks into the catalog", "Lists what the whole cluster has registered; see \"muster services\" for one agent's own."),
     ("kv", "Reads and writes keys", "Works with the key/value store: muster kv put greeting hello, muster kv get greeting."),
+    ("operator", "Sees and changes the servers", "Shows who is in the Raft configuration and what autopilot does, and changes both."),
     ("services", "Registers and deregisters services", "Changes the services of the agent that is asked."),
 ];
 
@@ -146,6 +155,46 @@ pub(super) const COMMANDS: &[Command] = &[
         "Prints the agent's log lines from now on, until Ctrl-C.",
         Calls::Agent,
         &[value("log-level", "string", "trace, debug, info, warn or err. Default: info."), switch("log-json", "Lines as JSON.")],
+    ),
+    command(
+        "operator autopilot get-config",
+        "Shows what autopilot does",
+        "[options]",
+        "Prints the configuration by which servers are added, promoted and removed.",
+        Calls::Server,
+        &[],
+    ),
+    command(
+        "operator autopilot set-config",
+        "Changes what autopilot does",
+        "[options]",
+        "Changes the values that are named and keeps the others.",
+        Calls::Server,
+        AUTOPILOT,
+    ),
+    command(
+        "operator raft list-peers",
+        "Lists the Raft servers",
+        "[options]",
+        "Prints who is in the Raft configuration, who leads and who votes.",
+        Calls::Server,
+        &[],
+    ),
+    command(
+        "operator raft remove-peer",
+        "Removes a Raft server",
+        "[options]",
+        "Takes a server out of the Raft configuration, by its id or its address.",
+        Calls::Server,
+        &[value("address", "ip:port", "RPC address of the server."), value("id", "uuid", "Id of the server.")],
+    ),
+    command(
+        "operator raft transfer-leader",
+        "Hands leadership over",
+        "[options]",
+        "Lets another server lead: the one named, or the one most up to date.",
+        Calls::Server,
+        &[value("id", "uuid", "Id of the server that is to lead.")],
     ),
     command("reload", "Lets an agent read its configuration again", "[options]", "As SIGHUP does.", Calls::Agent, &[]),
     command(

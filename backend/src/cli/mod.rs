@@ -14,6 +14,7 @@ mod kv;
 mod maint;
 mod members;
 mod monitor;
+mod operator;
 mod print;
 mod services;
 mod signal;
@@ -99,7 +100,9 @@ fn find(arguments: &[String]) -> Found<'_> {
     if matches!(inner, "-h" | "-help" | "--help") {
         return Found::Answer(help::group(group), 0);
     }
+    let third = arguments.get(2).map(String::as_str).unwrap_or_default();
     find_command(&format!("{group} {inner}"), arguments.get(2..).unwrap_or_default())
+        .or_else(|| find_command(&format!("{group} {inner} {third}"), arguments.get(3..).unwrap_or_default()))
         .unwrap_or_else(|| Found::Answer(help::group(group), 1))
 }
 
@@ -159,6 +162,11 @@ async fn call(name: &str, args: &Args, client: &Client, print: &mut Print) -> u8
         "maint" => maint::maint(args, client, print).await,
         "members" => members::members(args, client, print).await,
         "monitor" => monitor::monitor(args, client, print).await,
+        "operator autopilot get-config" => operator::get_autopilot(args, client, print).await,
+        "operator autopilot set-config" => operator::set_autopilot(args, client, print).await,
+        "operator raft list-peers" => operator::list_peers(args, client, print).await,
+        "operator raft remove-peer" => operator::remove_peer(args, client, print).await,
+        "operator raft transfer-leader" => operator::transfer_leader(args, client, print).await,
         "reload" => monitor::reload(client, print).await,
         "services deregister" => services::deregister(args, client, print).await,
         "services register" => services::register(args, client, print).await,

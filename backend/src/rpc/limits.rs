@@ -176,7 +176,7 @@ impl Handler for Limited {
     async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
         // The operator must be able to see and mend an overloaded cluster.
         if !is_exempt(&operation) {
-            self.admit(is_write(&operation))?;
+            self.admit(operation.writes() && !matches!(operation, Operation::AgentCall(_)))?;
         }
         self.inner.handle(request, operation).await
     }
@@ -190,10 +190,6 @@ impl Handler for Limited {
 /// Who leads is asked to find out why other calls fail.
 fn is_exempt(operation: &Operation) -> bool {
     matches!(operation, Operation::Leader(_) | Operation::Peers(_))
-}
-
-fn is_write(operation: &Operation) -> bool {
-    matches!(operation, Operation::Register(_) | Operation::Deregister(_) | Operation::KvWrite(_))
 }
 
 #[cfg(test)]

@@ -27,8 +27,6 @@ use crate::rt::{
     net::{Clients, TcpListener, TcpStream},
 };
 
-/// Connections of one address, at most: some for each lane and some to spare.
-const CONNECTIONS_MAX: usize = 100;
 /// Bytes of one request, at most.
 const REQUEST_MAX: usize = 64 << 20;
 /// How long answers under way may take once the agent stops.
@@ -50,12 +48,14 @@ pub struct Inbound {
     pub raft: Option<Arc<dyn RaftReceiver>>,
     /// The streams agents keep open.
     pub streams: AgentStreams,
+    /// Connections of one address, at most; 0 for no limit.
+    pub connections_max: usize,
 }
 
 /// Accepts connections until the agent stops.
 pub fn serve(listener: TcpListener, inbound: Inbound, runtime: &Runtime) {
     let (tasks, shutdown) = (runtime.tasks.clone(), runtime.tasks.shutdown());
-    let clients = Clients::new(CONNECTIONS_MAX);
+    let clients = Clients::new(inbound.connections_max);
     runtime.tasks.spawn("rpc listener", async move {
         loop {
             let accepted = tokio::select! {

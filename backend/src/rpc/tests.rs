@@ -86,7 +86,11 @@ impl Running {
         let (under_way, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let handler = Stand { name: name.to_owned(), under_way: under_way.clone(), began: began.clone(), refuses };
         let streams = AgentStreams::new(&runtime.tasks);
-        serve(listener, Inbound { handler: Arc::new(handler), raft: Some(Arc::new(Echo)), streams: streams.clone() }, &runtime);
+        serve(
+            listener,
+            Inbound { handler: Arc::new(handler), raft: Some(Arc::new(Echo)), streams: streams.clone(), connections_max: 100 },
+            &runtime,
+        );
         Self { address, runtime, streams, under_way, began }
     }
 
