@@ -195,6 +195,20 @@ impl Client {
         }
     }
 
+    /// The port of the API; the usual one over a socket.
+    pub(super) fn port(&self) -> u16 {
+        reqwest::Url::parse(&self.target.url).ok().and_then(|url| url.port()).unwrap_or(8500)
+    }
+
+    /// The agent's clock, as its answers tell it.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub(super) async fn date(&self) -> Result<Option<String>, Error> {
+        let response = self.send("GET", "agent/version", None, Some(CONNECT)).await?;
+        Ok(response.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned))
+    }
+
     async fn bytes<E: Endpoint>(&self, endpoint: &E) -> Result<Vec<u8>, Error> {
         let response = self.send(E::METHOD, &endpoint.url(), endpoint.body(), Some(DEADLINE)).await?;
         let body = response.bytes().await.map_err(|why| Error::Transport(words(&why)))?;

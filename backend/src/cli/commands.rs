@@ -81,6 +81,17 @@ pub(super) const COMMANDS: &[Command] = &[
         DEMO,
     ),
     command(
+        "doctor",
+        "Says what is wrong and what to do next",
+        "[options] [DATA_DIR ...]",
+        "Without arguments: asks the agent, tries the ports of its members, and tells a lost quorum, unreachable ports, clocks apart, keys, \
+         versions or expectations that differ, a full disk. With data directories, of agents that need not run: tells damaged or torn \
+         files with their offset, and what several do not agree on. Changes nothing. Exits with 0 when nothing is wrong, 1 when \
+         something deserves attention, 2 when something is broken.",
+        Calls::Agent,
+        &[value("format", "string", "pretty or json. Default: pretty.")],
+    ),
+    command(
         "force-leave",
         "Declares a failed member left",
         "[options] name",

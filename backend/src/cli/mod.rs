@@ -8,6 +8,7 @@ mod catalog;
 mod client;
 mod commands;
 mod demo;
+mod doctor;
 mod help;
 mod keygen;
 mod kv;
@@ -124,6 +125,7 @@ fn execute(command: &Command, args: &Args, environment: &dyn Fn(&str) -> Option<
     match command.name {
         "agent" => return agent::agent(args, print),
         "demo" => return demo::demo(args, print),
+        "doctor" => return doctor::doctor(args, environment, print),
         "keygen" => return keygen::keygen(print),
         "version" => return keygen::version(args, print),
         "validate" => return validate::validate(args, print),

@@ -1,6 +1,7 @@
 //! Consensus: openraft glue. No openraft type leaves this module.
 
 mod codec;
+mod inspect;
 mod log;
 mod machine;
 mod membership;
@@ -13,6 +14,7 @@ mod types;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use inspect::{Fault, Inspection, Part, inspect};
 pub use network::{Lane, Transport, TransportError};
 use serde::{Deserialize, Serialize};
 

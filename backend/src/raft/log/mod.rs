@@ -6,6 +6,7 @@
 mod cache;
 mod disk;
 mod front;
+pub(super) mod inspect;
 mod record;
 #[cfg(test)]
 mod tests;
