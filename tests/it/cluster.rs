@@ -247,6 +247,12 @@ fn without_a_quorum_only_stale_reads_are_answered() {
     let stale = http.get("/v1/kv/a?stale&raw");
     assert_eq!((stale.status, stale.text().as_str(), stale.header("X-Consul-Knownleader")), (200, "1", Some("false")));
     assert_eq!(http.get("/v1/status/leader").text().trim(), "\"\"");
+    let doctor =
+        std::process::Command::new(tests::node::muster()).arg("doctor").arg(format!("-http-addr=http://{}", http.address)).output();
+    let doctor = doctor.expect("it runs");
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(doctor.status.code(), Some(2), "{said}");
+    assert!(said.contains("PROBLEM") && said.contains("quorum"), "{said}");
     cluster.members[lost[0]].restart();
     wait_within("writes again", DEADLINE, || (http.request("PUT", "/v1/kv/a", &[], b"3").ok()?.status == 200).then_some(()));
     assert_eq!(http.get("/v1/kv/a?raw").text(), "3");

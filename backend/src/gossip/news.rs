@@ -41,6 +41,16 @@ impl foca::Invalidates for Key {
     }
 }
 
+/// Nodes about which something is kept, at most: an open port must not fill the memory.
+const NODES_MAX: usize = 65_536;
+/// Characters of a name and bytes of all tags, at most.
+const META_MAX: (usize, usize) = (128, 8192);
+
+fn is_reasonable(meta: &Meta) -> bool {
+    let tags: usize = meta.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+    meta.name.chars().count() <= META_MAX.0 && tags <= META_MAX.1
+}
+
 /// What the news so far told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
@@ -56,7 +66,9 @@ impl Told {
         match news {
             News::Meta(node, meta) => {
                 let version = meta.version;
-                let new = self.metas.get(&node).is_none_or(|known| known.version < version);
+                let known = self.metas.get(&node);
+                let room = (known.is_some() || self.metas.len() < NODES_MAX) && is_reasonable(&meta);
+                let new = room && known.is_none_or(|known| known.version < version);
                 new.then(|| {
                     self.changed = true;
                     self.metas.insert(node, meta);
@@ -64,7 +76,9 @@ impl Told {
                 })
             }
             News::Stay(node, stay) => {
-                let new = self.stays.get(&node).is_none_or(|known| *known < stay);
+                let known = self.stays.get(&node);
+                let room = known.is_some() || self.stays.len() < NODES_MAX;
+                let new = room && known.is_none_or(|known| *known < stay);
                 new.then(|| {
                     self.changed = true;
                     self.stays.insert(node, stay);
@@ -118,6 +132,8 @@ mod tests {
         let second = told.learn(stay(1, End::Pruned)).expect("later");
         assert!(told.learn(stay(1, End::Left)).is_none());
         assert!(second.invalidates(&first) && !first.invalidates(&second));
+        let long = Meta { version: (9, 0), name: "x".repeat(129), ..Meta::default() };
+        assert!(told.learn(News::Meta(node, long)).is_none(), "no such name");
         let newer = told.learn(meta((2, 0))).expect("newer");
         assert!(!newer.invalidates(&second) && !second.invalidates(&newer));
     }

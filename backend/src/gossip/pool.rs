@@ -55,6 +55,9 @@ pub(super) struct Known {
     seen: u8,
 }
 
+/// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.
+const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
+
 /// What a pool is set up from.
 pub(super) struct Setup {
     pub(super) me: Identity,
@@ -369,7 +372,7 @@ impl Pool {
         let reaped: Vec<NodeId> = self.known.iter().filter(|(_, known)| gone(known)).map(|(node, _)| *node).collect();
         for node in reaped {
             self.known.remove(&node);
-            // The stay stays: it keeps others from telling the member back to life.
+            // The stay stays for a while: it keeps others from telling the member back to life.
             told.metas.remove(&node);
             self.changed = true;
         }
@@ -462,6 +465,11 @@ impl Pool {
             return;
         }
         let past = self.desk.told().stays.get(&me.node).map_or(me.incarnation, |stay| stay.incarnation);
+        if past > me.incarnation.saturating_add(AHEAD_MS_MAX) {
+            // Nobody was ever that new: whoever says so is mistaken or means harm, and is not to push us there.
+            self.desk.told().stays.remove(&me.node);
+            return;
+        }
         let identity = Identity { incarnation: past + 1, ..me };
         if let Err(error) = self.foca.change_identity(identity, &mut self.effects) {
             tracing::debug!(%error, "gossip accusation not refuted");

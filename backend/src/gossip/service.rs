@@ -404,6 +404,9 @@ impl Service {
                     Reply::Exchange(self.pool.knowledge())
                 }
             },
+            Ok(Ask::Keyring(_)) if !self.keyring.is_trusted(&theirs) => {
+                Reply::Refused("keys are only told and changed encrypted".to_owned())
+            }
             Ok(Ask::Keyring(request)) => {
                 // Sealed before a change of the primary key: the asker has the former one for sure.
                 let held = keys::apply(&self.keyring, &request);

@@ -200,6 +200,15 @@ impl Node {
         metrics.state == ServerState::Leader && !sole && !heard
     }
 
+    /// Whether nothing that can be known here is recent: too few others are heard, or on a follower the leader is not.
+    fn is_cut_off(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.metrics.borrow_watched().state {
+            ServerState::Leader => self.has_lost_quorum(),
+            _ => heard.is_none_or(|at| at.elapsed() >= QUORUM_LOST),
+        }
+    }
+
     pub(super) async fn confirm_leadership(&self, quorum: bool) -> Result<(), Error> {
         if !quorum && self.leads() {
             return Ok(());
@@ -246,7 +255,7 @@ impl Node {
     }
 
     pub(super) fn status(&self) -> Status {
-        let lost_quorum = self.has_lost_quorum();
+        let cut_off = self.is_cut_off();
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let voters: Vec<NodeId> = membership.voter_ids().collect();
@@ -261,7 +270,7 @@ impl Node {
             .collect();
         let leader = metrics
             .current_leader
-            .filter(|_| !lost_quorum)
+            .filter(|_| !cut_off)
             .map(|id| id.to_string())
             .and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
         let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index());
