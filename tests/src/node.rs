@@ -61,8 +61,11 @@ pub fn free_address() -> Ipv4Addr {
     loop {
         let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let [_, b, c, d] = at.to_be_bytes();
-        let ip = Ipv4Addr::new(127, b.clamp(1, 254), c, d.clamp(1, 254));
-        if [8300, 8301, 8500, 8600].iter().all(|port| TcpListener::bind(SocketAddr::new(IpAddr::V4(ip), *port)).is_ok()) {
+        let ip = Ipv4Addr::new(127, b.clamp(1, 254), c, d);
+        // Every number stands for another address, also for those that nobody listens on yet.
+        if (1..=254).contains(&d)
+            && [8300, 8301, 8500, 8600].iter().all(|port| TcpListener::bind(SocketAddr::new(IpAddr::V4(ip), *port)).is_ok())
+        {
             return ip;
         }
     }

@@ -52,8 +52,7 @@ pub(super) async fn set_autopilot(mut call: Call) -> Result<Response, Error> {
     let configuration =
         decoded.map_err(|why| Error::bad_request(format!("Bad request: Error parsing autopilot config: {}", why.text())))?;
     let answer = call.context.router.call(request, rpc::SetAutopilot { configuration, cas }).await?;
-    // Without a condition there is nothing to tell but that it was done.
-    if cas.is_some() { respond::json(&call, &answer.value) } else { Ok(respond::empty()) }
+    respond::json(&call, &answer.value)
 }
 
 pub(super) async fn autopilot_health(call: Call) -> Result<Response, Error> {

@@ -99,6 +99,18 @@ impl Node {
         }
     }
 
+    /// Finishes a change that a former leader began: while it is half done both the old and the new voters have to agree.
+    pub(super) async fn settle(&self) -> Result<(), Error> {
+        let half_done = {
+            let metrics = self.metrics.borrow_watched();
+            let configs = metrics.membership_config.membership().get_joint_config();
+            configs.last().filter(|_| configs.len() > 1).cloned()
+        };
+        let Some(voters) = half_done else { return Ok(()) };
+        tracing::info!("finishing a change of the raft configuration that was half done");
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
     /// Notes a server's new name or address.
     pub(super) async fn set_address(&self, peer: &Peer) -> Result<(), Error> {
         self.change(ChangeMembers::SetNodes(BTreeMap::from([(parse_id(&peer.id)?, server(peer))]))).await

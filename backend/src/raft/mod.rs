@@ -248,6 +248,14 @@ impl Handle {
         self.node.remove(id).await
     }
 
+    /// Finishes a change of the configuration that a former leader left half done; does nothing when there is none.
+    ///
+    /// # Errors
+    /// As for [`Handle::add_learner`].
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.node.settle().await
+    }
+
     /// Notes a server's new name or address.
     ///
     /// # Errors

@@ -150,6 +150,9 @@ pub struct RaftStanding {
     pub is_pristine: bool,
     /// UUIDs of the servers it sees, sorted.
     pub servers: Vec<String>,
+    /// UUIDs of the servers of the Raft configuration it knows.
+    #[serde(default)]
+    pub peers: Vec<String>,
 }
 
 /// What another node's agent is asked to do.

@@ -1,6 +1,9 @@
 //! What the server needs of Raft, so that tests can do without it. Implemented by `raft::Handle` alone otherwise.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::stream::{self, BoxStream};
 use shared::query::Consistency;
@@ -29,6 +32,8 @@ pub(super) enum Change {
     Remove(String),
     /// Note a new name or address.
     Move(Peer),
+    /// Finish what a former leader left half done.
+    Settle,
     /// Hand over leadership, to this server or to the best one.
     Transfer(Option<String>),
 }
@@ -84,6 +89,7 @@ impl Consensus for raft::Handle {
             Change::Add(peer) => self.add_learner(&peer).await,
             Change::Promote(id) => self.promote(&id).await,
             Change::Remove(id) => self.remove(&id).await,
+            Change::Settle => self.settle().await,
             Change::Move(peer) => self.set_address(&peer).await,
             Change::Transfer(to) => self.transfer_leader(to.as_deref()).await,
         }
@@ -111,6 +117,13 @@ pub(super) fn refusal(error: raft::Error) -> Error {
 }
 
 impl Server {
+    /// Changes the Raft configuration, in a task of its own: a change that is dropped half-way would stay half done.
+    pub(super) async fn change_raft(&self, change: Change) -> Result<(), raft::Error> {
+        let raft = Arc::clone(&self.raft);
+        let changing = self.runtime.tasks.spawn("raft change", async move { raft.change(change).await });
+        changing.await.unwrap_or(Err(raft::Error::Stopped))
+    }
+
     /// Tries until somebody leads, for at most `rpc_hold_timeout`.
     async fn hold<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, Error>
     where
@@ -143,10 +156,15 @@ impl Server {
         }
     }
 
+    fn heard_a_leader(&self) -> bool {
+        let status = self.raft.status();
+        status.leader.is_some() || (status.role != "leader" && status.last_contact_ms.is_some())
+    }
+
     /// Makes sure that this server may answer a read as fresh as asked for.
     pub(super) async fn ensure_fresh(&self, consistency: Consistency) -> Result<(), Error> {
         match consistency {
-            Consistency::Stale if self.ever_led.load(Ordering::Relaxed) || self.raft.status().leader.is_some() => {}
+            Consistency::Stale if self.ever_led.load(Ordering::Relaxed) || self.heard_a_leader() => {}
             Consistency::Stale => return Err(Error::NoLeader),
             Consistency::Default if self.raft.leads() => {}
             Consistency::Default => self.hold(|| self.raft.confirm_leadership(false)).await?,

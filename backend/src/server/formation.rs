@@ -68,7 +68,24 @@ pub(super) async fn state(call: Call<'_>) -> Result<Answer<rpc::RaftStanding>, E
     let is_pristine = server.raft.is_pristine().await.map_err(super::consensus::refusal)?;
     let members = server.members.borrow().clone();
     let servers = servers(&members, &server.options.datacenter).into_keys().collect();
-    Ok(call.answer(0, rpc::RaftStanding { is_pristine, servers }))
+    let peers = server.raft.status().peers.into_iter().map(|peer| peer.id).collect();
+    Ok(call.answer(0, rpc::RaftStanding { is_pristine, servers, peers }))
+}
+
+/// Whether a server may be added: one that never belonged to a cluster, or belongs to this one.
+pub(super) async fn admit(server: &Server, peer: &Peer) -> Result<(), String> {
+    let Some(pool) = server.options.rpc_pool.as_ref() else { return Ok(()) };
+    let address = peer.address.parse().map_err(|_| format!("{:?} is no address", peer.address))?;
+    let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
+    let standing = rpc::RaftState::unwrap(answer.map_err(|error| error.to_string())?.value).ok_or("unexpected reply")?;
+    let ours = server.raft.status().peers;
+    let shares = standing.peers.iter().any(|id| *id != peer.id && ours.iter().any(|own| own.id == *id));
+    if standing.is_pristine || shares || standing.peers.is_empty() {
+        return Ok(());
+    }
+    Err("it already belongs to another cluster: was it started with bootstrap, or with another bootstrap_expect? Stop it, empty its data \
+         directory and start it again"
+        .to_owned())
 }
 
 /// Looks until this server belongs to a cluster.

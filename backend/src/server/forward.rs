@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use shared::query::Consistency;
+use shared::query::{Consistency, QueryOptions};
 
 use super::{Call, dispatch};
 use crate::{
@@ -33,6 +33,8 @@ fn needs_leader(request: &Request, operation: &Operation) -> bool {
 
 /// Answers a call, here or by the leader.
 pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+    let fresher = fresher(call);
+    let call = fresher.as_ref().map_or(call, |request| Call { request, ..call });
     let Some(pool) = call.server.options.rpc_pool.clone().filter(|_| needs_leader(call.request, &operation)) else {
         return dispatch(call, operation).await;
     };
@@ -70,6 +72,18 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
         }
         clock::sleep(RETRY.min(left)).await;
     }
+}
+
+/// A stale read that asks for no more than so much staleness, when this server is further behind: the leader answers it.
+fn fresher(call: Call<'_>) -> Option<Request> {
+    let options = &call.request.options;
+    let most = options.max_stale.filter(|_| options.consistency == Consistency::Stale)?.as_std();
+    let behind = call.server.raft.status().last_contact_ms.map(Duration::from_millis);
+    if behind.is_some_and(|behind| behind <= most) {
+        return None;
+    }
+    let options = QueryOptions { consistency: Consistency::Default, ..options.clone() };
+    Some(Request { options, ..call.request.clone() })
 }
 
 /// Where the leader is: as gossip says now, or as it said when it was added.

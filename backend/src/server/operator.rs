@@ -51,7 +51,7 @@ pub(super) async fn remove_peer(call: Call<'_>, asked: RemovePeer) -> Result<Ans
         Error::Refused(format!("{what} \"{which}\" was not found in the Raft configuration"))
     };
     let id = found.ok_or_else(missing)?.id.clone();
-    call.server.raft.change(Change::Remove(id)).await.map_err(refusal)?;
+    call.server.change_raft(Change::Remove(id)).await.map_err(refusal)?;
     Ok(call.answer(0, ()))
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn transfer_leader(call: Call<'_>, asked: TransferLeader) -> Re
         return Err(Error::Refused(format!("id \"{}\" was not found in the Raft configuration", asked.id)));
     }
     let to = Some(asked.id).filter(|id| !id.is_empty());
-    call.server.raft.change(Change::Transfer(to)).await.map_err(refusal)?;
+    call.server.change_raft(Change::Transfer(to)).await.map_err(refusal)?;
     Ok(call.answer(0, ()))
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use shared::{
     agent::Member,
-    go,
+    go, name,
     operator::{AutopilotConfiguration, AutopilotHealth, ServerHealth},
 };
 
@@ -37,7 +37,7 @@ fn servers<'a>(members: &'a [Member], datacenter: &str) -> BTreeMap<&'a str, &'a
         member.tags.get("role").is_some_and(|role| role == "consul") && member.tags.get("dc").is_some_and(|dc| dc == datacenter)
     });
     for member in mine {
-        let Some(id) = member.tags.get("id") else { continue };
+        let Some(id) = member.tags.get("id").filter(|id| name::is_uuid(id)) else { continue };
         let kept = servers.entry(id).or_insert(member);
         if member.status < kept.status {
             *kept = member;
@@ -156,7 +156,8 @@ impl View<'_> {
             return Vec::new();
         }
         let alive = |id: &str| servers.get(id).is_some_and(|member| member.status == ALIVE);
-        let failed = |peer: &&Peer| servers.get(peer.id.as_str()).is_none_or(|member| member.status > 2);
+        // Who is not in the pool at all may only not be in it yet: a new leader learns it first.
+        let failed = |peer: &&Peer| servers.get(peer.id.as_str()).is_some_and(|member| member.status > 2);
         let voters: Vec<&Peer> = self.status.peers.iter().filter(|peer| peer.voter).collect();
         let dead: Vec<&&Peer> = voters.iter().filter(|peer| failed(peer) && !alive(&peer.id)).collect();
         let healthy = voters.len() - dead.len();
@@ -202,18 +203,23 @@ mod tests {
     }
 
     fn peer(id: &str, voter: bool) -> Peer {
-        Peer { id: id.to_owned(), name: id.to_owned(), address: format!("10.0.0.{}:8300", &id[1..]), voter }
+        Peer { id: uuid(id), name: id.to_owned(), address: format!("10.0.0.{}:8300", &id[1..]), voter }
+    }
+
+    fn uuid(id: &str) -> String {
+        format!("0000000{}-2222-4333-8444-555555555555", &id[1..])
     }
 
     fn member(id: &str, status: u8) -> Member {
-        let tags = [("role", "consul"), ("dc", "dc1"), ("id", id), ("port", "8300"), ("expect", "3"), ("build", "1.8.7:")];
+        let uuid = uuid(id);
+        let tags = [("role", "consul"), ("dc", "dc1"), ("id", uuid.as_str()), ("port", "8300"), ("expect", "3"), ("build", "1.8.7:")];
         let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Member { name: id.to_owned(), addr: format!("10.0.0.{}", &id[1..]), status, tags, ..Member::default() }
     }
 
     fn scene(voters: &[&str], members: &[(&str, u8)]) -> Scene {
         let peers: Vec<Peer> = voters.iter().map(|id| peer(id, true)).collect();
-        let replicas = voters.iter().map(|id| Replica { id: (*id).to_owned(), matched_index: 100, last_contact_ms: Some(10) }).collect();
+        let replicas = voters.iter().map(|id| Replica { id: uuid(id), matched_index: 100, last_contact_ms: Some(10) }).collect();
         let status = Status {
             role: "leader".into(),
             leader: peers.first().cloned(),
@@ -245,8 +251,8 @@ mod tests {
         assert_eq!(scene.plan(), [Change::Add(Peer { voter: false, ..peer("s4", false) })]);
         scene.status.peers.push(peer("s4", false));
         assert_eq!(scene.plan(), [], "it is not heard yet");
-        scene.status.replicas.push(Replica { id: "s4".into(), matched_index: 90, last_contact_ms: Some(5) });
-        assert_eq!(scene.plan(), [Change::Promote("s4".into())]);
+        scene.status.replicas.push(Replica { id: uuid("s4"), matched_index: 90, last_contact_ms: Some(5) });
+        assert_eq!(scene.plan(), [Change::Promote(uuid("s4"))]);
         scene.configuration.server_stabilization_time = go::Duration(60_000_000_000);
         assert_eq!(scene.plan(), [], "not for long enough");
         scene.configuration = AutopilotConfiguration { max_trailing_logs: 5, ..AutopilotConfiguration::default() };
@@ -259,7 +265,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_moved_is_noted_and_who_left_is_removed() {
         let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 3)]);
-        assert_eq!(scene.plan(), [Change::Remove("s3".into())]);
+        assert_eq!(scene.plan(), [Change::Remove(uuid("s3"))]);
         scene.members[2].status = 1;
         scene.members[1].addr = "10.0.0.9".into();
         assert_eq!(scene.plan(), [Change::Move(Peer { address: "10.0.0.9:8300".into(), voter: false, ..peer("s2", false) })]);
@@ -270,7 +276,7 @@ mod tests {
         let four = ["s1", "s2", "s3", "s4"];
         assert_eq!(scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 4)]).plan(), [], "no replacement");
         let replaced = [("s1", 1), ("s2", 1), ("s3", 4), ("s4", 1)];
-        assert_eq!(scene(&four, &replaced).plan(), [Change::Remove("s3".into())]);
+        assert_eq!(scene(&four, &replaced).plan(), [Change::Remove(uuid("s3"))]);
         assert_eq!(scene(&four, &[("s1", 1), ("s2", 1), ("s3", 4), ("s4", 4)]).plan(), [], "half of them is no minority");
         let mut kept = scene(&four, &replaced);
         kept.configuration.cleanup_dead_servers = false;

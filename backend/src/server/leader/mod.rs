@@ -15,7 +15,7 @@ use shared::changes::{Change, Kind, Topic};
 
 pub(super) use autopilot::{Stable, View, address};
 
-use super::Server;
+use super::{Server, consensus, formation};
 use crate::{
     rpc::Error,
     rt::clock,
@@ -44,10 +44,19 @@ pub(super) async fn run(server: &Arc<Server>) {
             announce(server);
         }
         if status.role == "leader" {
+            let deposed = async {
+                // The configuration may change many times while this server leads on.
+                while server.raft.status().role == "leader" && server.raft.status().term == status.term {
+                    if changes.next().await.is_none() {
+                        std::future::pending::<()>().await;
+                    }
+                    announce(server);
+                }
+            };
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                _ = changes.next() => {}
+                () = deposed => {}
                 () = lead(server) => {}
             }
         } else {
@@ -75,6 +84,9 @@ async fn lead(server: &Server) {
     let mut reap = clock::interval(REAP_INTERVAL);
     let mut autopilot = clock::interval(AUTOPILOT.0);
     let (mut open, mut judged) = (true, 0);
+    if let Err(error) = server.change_raft(consensus::Change::Settle).await {
+        tracing::warn!(%error, "the raft configuration stays half changed, the next change finishes it");
+    }
     // Judged from scratch: another leader's view is not ours.
     server.stable.lock().unwrap_or_else(PoisonError::into_inner).clear();
     loop {
@@ -121,8 +133,14 @@ async fn steer(server: &Server) {
         };
         let plan = view.plan(&server.stable.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(change) = plan.into_iter().next() else { return };
+        if let consensus::Change::Add(peer) = &change
+            && let Err(why) = formation::admit(server, peer).await
+        {
+            tracing::error!(server = peer.name, why, "a server is not added to the raft configuration");
+            return;
+        }
         tracing::info!(?change, "autopilot changes the raft configuration");
-        if let Err(error) = server.raft.change(change).await {
+        if let Err(error) = server.change_raft(change).await {
             tracing::warn!(%error, "the raft configuration is not changed, it is tried again");
             return;
         }
