@@ -10,13 +10,13 @@ use std::{
 use openraft::{
     ChangeMembers,
     async_runtime::watch::WatchReceiver as _,
-    errors::{ClientWriteError, RaftError},
+    errors::{ClientWriteError, Fatal, RaftError},
 };
 
 use super::{
     Error, Peer,
     service::{Node, fatal, parse_id},
-    types::{NodeId, Server},
+    types::{NodeId, Server, Types},
 };
 use crate::rt::clock;
 
@@ -27,6 +27,14 @@ const TRANSFER: Duration = Duration::from_secs(5);
 
 fn server(peer: &Peer) -> Server {
     Server { name: peer.name.clone(), address: peer.address.clone() }
+}
+
+/// The node ended while a change was under way, which others may have by now.
+fn unfinished(error: Fatal<Types>) -> Error {
+    match fatal(error) {
+        Error::Stopped => Error::Lost,
+        error => error,
+    }
 }
 
 impl Node {
@@ -52,7 +60,7 @@ impl Node {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
             Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
-            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+            Err(RaftError::Fatal(error)) => Err(unfinished(error)),
         }
     }
 
@@ -80,7 +88,7 @@ impl Node {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
             Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
-            Err(RaftError::Fatal(error)) => Err(fatal(error)),
+            Err(RaftError::Fatal(error)) => Err(unfinished(error)),
         }
     }
 

@@ -67,10 +67,10 @@ pub enum Error {
     /// It took too long: what became of it nobody knows.
     #[error("timed out enqueuing operation")]
     Timeout,
-    /// Leadership went while the entry was being replicated: whether it counts nobody knows.
+    /// Leadership went, or the node stopped, while the entry was being replicated: whether it counts nobody knows.
     #[error("leadership lost while committing log")]
     Lost,
-    /// The Raft node stopped.
+    /// The Raft node has stopped, and did nothing of what was asked.
     #[error("raft is stopped")]
     Stopped,
 }

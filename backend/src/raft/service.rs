@@ -12,6 +12,7 @@ use openraft::{
     Config, Instant as _, ServerState, SnapshotPolicy,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
+    impls::ProgressResponder,
     raft::ReadPolicy,
     type_config::alias::WatchReceiverOf,
 };
@@ -167,10 +168,9 @@ impl Node {
             let again = command.clone();
             let refused = match self.write(command.take().expect("put back before every turn")).await? {
                 Ok(response) => return Ok((response.log_id.index(), response.data)),
-                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => to,
-                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => return Err(Error::Lost),
-                Err(RaftError::APIError(error)) => return Err(Error::Refused(error.to_string())),
-                Err(RaftError::Fatal(error)) => return Err(fatal(error)),
+                Err(ClientWriteError::ForwardToLeader(to)) => to,
+                Err(ClientWriteError::LogEntryDiscarded(_)) => return Err(Error::Lost),
+                Err(error) => return Err(Error::Refused(error.to_string())),
             };
             // Just elected: leadership is not confirmed by a quorum yet, which takes one round trip.
             if !self.is_leader() || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
@@ -181,14 +181,27 @@ impl Node {
     }
 
     /// One write; gives up once a quorum has not been heard for so long that others may have gone on without this server.
-    async fn write(&self, command: Command) -> Result<Result<Written, RaftError<Types, ClientWriteError<Types>>>, Error> {
-        let mut writing = std::pin::pin!(self.raft.client_write(command));
+    ///
+    /// [`Error::Stopped`] means that the node never took it; once it did, a stop leaves the outcome unknown.
+    async fn write(&self, command: Command) -> Result<Result<Written, ClientWriteError<Types>>, Error> {
+        let (responder, written) = ProgressResponder::complete_only();
+        self.raft.client_write_ff(command, Some(responder)).await.map_err(fatal)?;
+        let mut written = std::pin::pin!(written);
         loop {
-            match clock::timeout(QUORUM_LOST / 4, writing.as_mut()).await {
-                Ok(written) => return Ok(written),
+            match clock::timeout(QUORUM_LOST / 4, written.as_mut()).await {
+                Ok(Ok(written)) => return Ok(written),
+                Ok(Err(_)) => return Err(self.ended_while_writing()),
                 Err(_) if self.has_lost_quorum() => return Err(Error::Lost),
                 Err(_) => {}
             }
+        }
+    }
+
+    /// The node ended after it took a command, which others may have by now.
+    fn ended_while_writing(&self) -> Error {
+        match &self.metrics.borrow_watched().running_state {
+            Err(Fatal::StorageError(error)) => Error::Storage(error.to_string()),
+            _ => Error::Lost,
         }
     }
 

@@ -199,20 +199,33 @@ struct Hub(Arc<Mutex<Servers>>);
 struct Servers {
     handles: BTreeMap<String, Handle>,
     cut: BTreeSet<String>,
+    /// These get no answers, while what they send arrives.
+    deaf: BTreeSet<String>,
+    /// Bytes of the longest message with log entries.
+    longest: usize,
 }
 
 struct Port(Hub, String);
 
 #[async_trait::async_trait]
 impl Transport for Port {
-    async fn call(&self, peer: &Peer, _lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+    async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let server = {
-            let servers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut servers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if lane == Lane::Log {
+                servers.longest = servers.longest.max(message.len());
+            }
             let cut = servers.cut.contains(&peer.address) || servers.cut.contains(&self.1);
             servers.handles.get(&peer.address).filter(|_| !cut).cloned()
         };
         match server {
-            Some(server) => Ok(server.receive(&message).await),
+            Some(server) => {
+                let answer = server.receive(&message).await;
+                if self.0.0.lock().unwrap_or_else(PoisonError::into_inner).deaf.contains(&self.1) {
+                    std::future::pending::<()>().await;
+                }
+                Ok(answer)
+            }
             None => Err(TransportError::Unreachable(peer.address.clone())),
         }
     }
@@ -286,6 +299,51 @@ async fn three_servers_replicate_and_survive_the_loss_of_their_leader() {
     hub.cut("127.0.0.1:8300", false);
     wait_until("the old leader catches up", || has(&servers[0].1, "after")).await;
     assert_eq!(servers.iter().filter(|server| leads(server)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_the_leader_had_taken_when_it_stopped_is_never_called_undone() {
+    let hub = Hub::default();
+    let servers = cluster(&hub, |options| options).await;
+    servers[0].0.propose(put("before")).await.expect("leads");
+    let before = servers[0].0.status().last_index;
+    // The others get the entry, their acknowledgements get lost.
+    hub.0.lock().unwrap_or_else(PoisonError::into_inner).deaf.insert("127.0.0.1:8300".to_owned());
+    let writing = {
+        let leader = servers[0].0.clone();
+        Runtime::system().tasks.spawn("write", async move { leader.propose(put("in flight")).await })
+    };
+    wait_until("the others have it", || servers[1..].iter().any(|(handle, _)| handle.status().last_index > before)).await;
+    servers[0].0.shutdown().await;
+    assert_eq!(writing.await.expect("ends"), Err(Error::Lost), "another server may do it, so nobody may send it again");
+    wait_until("the next leader does it", || servers[1..].iter().all(|(_, store)| has(store, "in flight"))).await;
+    assert_eq!(servers[0].0.propose(put("after")).await, Err(Error::Stopped), "never taken: to be sent elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_values_reach_a_server_that_was_away_in_messages_of_a_few_megabytes() {
+    const VALUE: usize = 512 << 10;
+    let hub = Hub::default();
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("temp dir")).collect();
+    let servers = cluster(&hub, |options| {
+        let at = usize::from(options.node_name.ends_with('2')) + 2 * usize::from(options.node_name.ends_with('3'));
+        Options { data_dir: Some(dirs[at].path().to_owned()), ..options }
+    })
+    .await;
+    hub.cut("127.0.0.3:8300", true);
+    let write = |number: u32| {
+        // Bytes that msgpack writes as two each where it can.
+        let write = kv::Write { op: kv::Op::Set, key: format!("large/{number}"), flags: 0, value: vec![200; VALUE] };
+        servers[0].0.propose(Command::Kv { write, at_ms: 1 })
+    };
+    for written in futures_util::future::join_all((0..200).map(write)).await {
+        written.expect("two of three are enough");
+    }
+    hub.cut("127.0.0.3:8300", false);
+    let arrived = |number: u32| servers[2].1.state().kv(&format!("large/{number}")).is_some_and(|entry| entry.value.len() == VALUE);
+    wait_until("the third has everything", || (0..200).all(arrived)).await;
+    let longest = hub.0.lock().unwrap_or_else(PoisonError::into_inner).longest;
+    assert!((VALUE..4 << 20).contains(&longest), "a message of {longest} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,8 @@ impl Server {
     pub(super) async fn change_raft(&self, change: Change) -> Result<(), raft::Error> {
         let raft = Arc::clone(&self.raft);
         let changing = self.runtime.tasks.spawn("raft change", async move { raft.change(change).await });
-        changing.await.unwrap_or(Err(raft::Error::Stopped))
+        // Ended in the midst of it.
+        changing.await.unwrap_or(Err(raft::Error::Lost))
     }
 
     /// Tries until somebody leads, for at most `rpc_hold_timeout`.

@@ -34,8 +34,8 @@ use crate::{
 const QUEUE: usize = 8192;
 /// Bytes of entries kept in memory beside a disk.
 const CACHE_BYTES: usize = 32 << 20;
-/// Bytes of entries read for one message to another server.
-const READ_BYTES: usize = 4 << 20;
+/// Bytes of entries read for one message to another server, beside the last of them: it has to arrive within a second.
+const READ_BYTES: usize = 1 << 20;
 
 /// The log. Clone-cheap; all clones are the same log.
 #[derive(Clone)]
