@@ -15,5 +15,7 @@ mod cli;
 mod cluster;
 mod dns;
 mod durability;
+mod limits;
+mod rpc;
 mod scenarios;
 mod tidy;

@@ -1,8 +1,13 @@
 //! Calls to a node's agent: answered here for this node, carried to the others over the streams they keep to the servers.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use shared::agent::Member;
+use tokio::sync::watch;
 
 use crate::{
     local,
@@ -75,6 +80,22 @@ impl rpc::AgentCallee for Own {
     }
 }
 
+/// Lets agents be called only by names that gossip knows, from that member's address or with its id. Until agents have
+/// certificates this keeps out mistakes, not attackers: an id is no secret.
+pub(super) fn admit(members: watch::Receiver<Arc<Vec<Member>>>) -> rpc::Admit {
+    Arc::new(move |greeting, from| known(&members.borrow(), greeting, from))
+}
+
+fn known(members: &[Member], greeting: &rpc::Greeting, from: SocketAddr) -> Result<(), String> {
+    let member = members.iter().find(|member| member.name.eq_ignore_ascii_case(&greeting.node));
+    let member = member.ok_or_else(|| format!("{:?} is no member of the gossip pool", greeting.node))?;
+    let same_id = !greeting.id.is_empty() && member.tags.get("id").is_some_and(|id| id.eq_ignore_ascii_case(&greeting.id));
+    if same_id || member.addr.parse::<IpAddr>().is_ok_and(|address| address == from.ip().to_canonical()) {
+        return Ok(());
+    }
+    Err(format!("member {:?} is at {} and has another id", member.name, member.addr))
+}
+
 /// How a server reaches the agent of any node.
 pub(super) struct Calls {
     pub(super) own: Arc<Own>,
@@ -126,5 +147,25 @@ impl AgentCalls for Calls {
             }
         }
         Err(nowhere())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_called_by_a_name_that_gossip_knows_at_its_address_or_by_its_id() {
+        let tags = [("id".to_owned(), "AA-1".to_owned())].into();
+        let member = Member { name: "web".to_owned(), addr: "10.0.0.1".to_owned(), tags, ..Member::default() };
+        let known = |node: &str, id: &str, from: [u8; 4]| {
+            let greeting = rpc::Greeting { node: node.to_owned(), id: id.to_owned() };
+            known(std::slice::from_ref(&member), &greeting, SocketAddr::from((from, 4000)))
+        };
+        assert_eq!(known("Web", "", [10, 0, 0, 1]), Ok(()));
+        assert_eq!(known("web", "aa-1", [10, 0, 0, 9]), Ok(()));
+        assert!(known("web", "bb-2", [10, 0, 0, 9]).expect_err("a stranger").contains("10.0.0.1"));
+        assert!(known("web", "", [10, 0, 0, 9]).is_err());
+        assert!(known("db", "aa-1", [10, 0, 0, 1]).expect_err("unknown").contains("no member"));
     }
 }

@@ -153,7 +153,11 @@ impl Base {
             handler: routed.handler.clone(),
             raft: Some(receiver),
             streams,
+            admit: calls::admit(self.pool.subscribe()),
+            wrap: rpc::Wrap::Plain,
             connections_max: self.config.limits.rpc_max_conns_per_client,
+            value_max: self.config.limits.kv_max_value_size,
+            patience: rpc::Patience::default(),
         };
         rpc::serve(socket, inbound, &self.runtime);
         routed
@@ -162,7 +166,8 @@ impl Base {
     /// The client role: forwards calls to a server and keeps a stream open for those that come back.
     fn forward(&self) -> Routed {
         let (calls, servers, runtime) = (self.calls.clone(), self.servers.clone(), self.runtime.clone());
-        rpc::attach(calls.clone(), servers.clone(), &self.config.node_name, self.own.clone(), runtime.clone());
+        let greeting = rpc::Greeting { node: self.config.node_name.clone(), id: self.node_id.clone() };
+        rpc::attach(calls.clone(), servers.clone(), greeting, self.own.clone(), runtime.clone());
         self.limited(Arc::new(rpc::Forwarder::new(calls, servers, &self.config.datacenter, runtime)), || false)
     }
 

@@ -290,7 +290,7 @@ impl Service {
             datacenter: datacenter.to_owned(),
             token: self.options.token.clone(),
             options: QueryOptions { consistency, max_stale: Some(go::Duration::from(self.options.max_stale)), ..QueryOptions::default() },
-            forwarded: false,
+            ..Request::default()
         };
         if self.options.allow_stale {
             let answer = self.router.call(request(Consistency::Stale), operation.clone()).await?;

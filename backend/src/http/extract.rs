@@ -93,7 +93,7 @@ impl Call {
         let pair =
             |text: &str| text.split_once(':').map_or_else(|| (text.to_owned(), String::new()), |(k, v)| (k.to_owned(), v.to_owned()));
         options.node_meta = self.query.all("node-meta").map(pair).collect();
-        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), options, forwarded: false })
+        Ok(rpc::Request { datacenter: self.query.get("dc").to_owned(), token: self.token(), options, ..rpc::Request::default() })
     }
 
     /// A catalog or health read: unmarked ones may be stale as far as the configuration allows.

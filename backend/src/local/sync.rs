@@ -66,6 +66,10 @@ fn next_full(inner: &Inner, full_at: Instant, full: bool, done: bool, ever_synce
 }
 
 impl Inner {
+    fn syncing(&self, token: &str) -> rpc::Request {
+        rpc::Request { anti_entropy: true, ..self.request(token) }
+    }
+
     fn scale(&self) -> u32 {
         scale(self.cluster_size.load(std::sync::atomic::Ordering::Relaxed))
     }
@@ -87,8 +91,8 @@ async fn full_pass(inner: &Inner) -> bool {
 
 async fn read(inner: &Inner) -> Result<Remote, rpc::Error> {
     let node = || inner.options.node_name.clone();
-    let services = inner.router.call(inner.request(""), rpc::NodeServices { node: node() }).await?.value;
-    let checks = inner.router.call(inner.request(""), rpc::NodeChecks { node: node() }).await?.value;
+    let services = inner.router.call(inner.syncing(""), rpc::NodeServices { node: node() }).await?.value;
+    let checks = inner.router.call(inner.syncing(""), rpc::NodeChecks { node: node() }).await?.value;
     Ok(Remote { services, checks })
 }
 
@@ -113,7 +117,7 @@ async fn partial_pass(inner: &Inner) -> bool {
 /// Makes one call. Answers whether the catalog took it; an error means that no server answers.
 async fn perform(inner: &Inner, action: Action) -> Result<bool, ()> {
     let result = if let Some(deregistration) = diff::deregistration(&inner.options, &action) {
-        let result = inner.router.call(inner.request(""), rpc::Deregister { deregistration }).await;
+        let result = inner.router.call(inner.syncing(""), rpc::Deregister { deregistration }).await;
         if matches!(result, Ok(_) | Err(rpc::Error::PermissionDenied)) {
             inner.with(|state| match &action {
                 Action::DeregisterService(id) => state.gone_services.remove(id),
@@ -124,7 +128,7 @@ async fn perform(inner: &Inner, action: Action) -> Result<bool, ()> {
         result.map(|_| ())
     } else {
         let Some(call) = inner.with(|state| diff::registration(state, &inner.options, &action)) else { return Ok(true) };
-        let result = inner.router.call(inner.request(&call.token), call.register.clone()).await;
+        let result = inner.router.call(inner.syncing(&call.token), call.register.clone()).await;
         match &result {
             Ok(_) => inner.with(|state| call.done(state)),
             Err(rpc::Error::PermissionDenied) => inner.with(|state| call.refused(state)),

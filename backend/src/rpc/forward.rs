@@ -81,45 +81,67 @@ impl Handler for Forwarder {
         if self.is_elsewhere(&request) {
             return Err(Error::NoPathToDatacenter);
         }
-        let (first, from) = self.open(&request, since).await?;
+        let opened = self.open(&request, since).await?;
         let (sender, receiver) = mpsc::channel(16);
         let (pool, servers) = (self.pool.clone(), self.servers.clone());
         let forwarder = Self { pool, servers, datacenter: self.datacenter.clone(), runtime: self.runtime.clone() };
-        self.runtime.tasks.spawn_until_shutdown("forwarded change stream", forwarder.keep(request, first, from, sender));
+        self.runtime.tasks.spawn_until_shutdown("forwarded change stream", forwarder.keep(request, since, opened, sender));
         Ok(receiver)
     }
 }
 
+/// A stream to one server.
+pub(super) struct Opened {
+    pub(super) changes: Changes,
+    /// Index it starts at.
+    pub(super) index: u64,
+    /// The server's UUID.
+    pub(super) from: String,
+}
+
+/// Whether another server, or the same one later, may open a stream that this failure kept closed.
+fn may_open_later(failure: &Failure) -> bool {
+    match failure {
+        Failure::NotSent(_) | Failure::Lost(_) | Failure::Timeout => true,
+        Failure::Answered(error) => matches!(
+            error,
+            Error::Stopping | Error::NoLeader | Error::NoServers | Error::Timeout | Error::RetryElsewhere | Error::RetryLater
+        ),
+    }
+}
+
 impl Forwarder {
-    async fn open(&self, request: &Request, since: u64) -> Result<(Changes, String), Error> {
-        let count = self.servers.list().len();
-        let mut last = Error::NoServers;
-        for _ in 0..count {
+    /// Opens a stream to the first server that lets it be opened; a refusal is final.
+    async fn open(&self, request: &Request, since: u64) -> Result<Opened, Failure> {
+        let mut last = Failure::Answered(Error::NoServers);
+        for _ in 0..self.servers.list().len() {
             let Some(server) = self.servers.first() else { break };
             match self.pool.changes(server.address, request, since).await {
-                Ok(changes) => return Ok((changes, server.id)),
-                Err(failure) => {
+                Ok((index, changes)) => return Ok(Opened { changes, index, from: server.id }),
+                Err(failure) if may_open_later(&failure) => {
                     self.servers.failed(&server.id);
-                    last = failure.into();
+                    last = failure;
                 }
+                Err(failure) => return Err(failure),
             }
         }
         Err(last)
     }
 
-    /// Passes batches on; when a server goes, goes on with another from the last index told.
-    async fn keep(
+    /// Passes batches on; when a server goes, goes on with another from where the reader is. Ends when a server refuses that.
+    pub(super) async fn keep(
         self,
         request: Request,
-        mut changes: Changes,
-        mut from: String,
+        since: u64,
+        mut opened: Opened,
         to: mpsc::Sender<(u64, Option<Vec<shared::changes::Change>>)>,
     ) {
-        let mut told = 0;
+        // Who asked for everything since an index has nothing of it before the first batch; who asked for what comes has it all.
+        let mut told = if since == 0 { opened.index } else { since };
         loop {
             let next = tokio::select! {
                 () = to.closed() => return,
-                next = changes.recv() => next,
+                next = opened.changes.recv() => next,
             };
             if let Some((index, batch)) = next {
                 told = index;
@@ -128,14 +150,19 @@ impl Forwarder {
                 }
                 continue;
             }
-            self.servers.failed(&from);
-            (changes, from) = loop {
+            self.servers.failed(&opened.from);
+            opened = loop {
                 tokio::select! {
                     () = to.closed() => return,
                     () = clock::sleep(PAUSE + self.runtime.rng.jitter(PAUSE)) => {}
                 }
-                if let Ok(opened) = self.open(&request, told).await {
-                    break opened;
+                match self.open(&request, told).await {
+                    Ok(opened) => break opened,
+                    Err(failure) if may_open_later(&failure) => {}
+                    Err(refusal) => {
+                        tracing::info!(reason = %refusal, "a change stream ends: no server goes on with it");
+                        return;
+                    }
                 }
             };
         }

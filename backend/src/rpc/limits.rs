@@ -1,10 +1,13 @@
 //! Rate limits: how many calls a client agent sends, and how many reads and writes a server answers.
 //!
-//! [`Limited`] stands in front of whatever answers calls, so HTTP, DNS, anti-entropy and other agents' calls all pass it; Raft
-//! and the leader's own duties never do. Never waits: a call over the limit fails at once. Contract: cluster, section "Rate
-//! limiting", and HTTP API, section "Error mapping".
+//! [`Limited`] stands in front of whatever answers calls, so HTTP, DNS and other agents' calls all pass it; Raft and the leader's
+//! own duties never do, and anti-entropy and calls that another server has counted pass uncounted. Never waits: a call over the
+//! limit fails at once. Contract: cluster, section "Rate limiting", and HTTP API, section "Error mapping".
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{Answer, Changes, Error, Handler, Operation, OperationReply, Request};
 use crate::{
@@ -14,6 +17,8 @@ use crate::{
 
 /// A burst of server requests is this many seconds' worth.
 const BURST_SECONDS: f64 = 10.0;
+/// The log is told of refused calls no more often.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// A token bucket. Pure: the caller says what time it is.
 #[derive(Clone, Debug)]
@@ -88,6 +93,8 @@ struct Buckets {
     limits: Limits,
     reads: Bucket,
     writes: Bucket,
+    /// When the log was last told.
+    told: Option<Instant>,
 }
 
 impl Buckets {
@@ -98,7 +105,7 @@ impl Buckets {
                 (Bucket::new(read_rate, read_rate * BURST_SECONDS), Bucket::new(write_rate, write_rate * BURST_SECONDS))
             }
         };
-        Self { limits, reads, writes }
+        Self { limits, reads, writes, told: None }
     }
 
     /// Whether a call may pass; the error to answer when not. `leads` is asked only when it matters.
@@ -117,7 +124,10 @@ impl Buckets {
         }
         telemetry::metrics().incr("rpc.rate_limit.exceeded");
         let kind = if is_write { "global/write" } else { "global/read" };
-        tracing::debug!(limit_type = kind, enforced = mode == Mode::Enforcing, "RPC exceeded allowed rate limit");
+        if self.told.is_none_or(|told| now.saturating_duration_since(told) >= QUIET) {
+            self.told = Some(now);
+            tracing::warn!(limit_type = kind, limit_enforced = mode == Mode::Enforcing, "RPC exceeded allowed rate limit");
+        }
         match mode {
             Mode::Enforcing if is_write && leads() => Err(Error::RetryLater),
             Mode::Enforcing => Err(Error::RetryElsewhere),
@@ -174,8 +184,7 @@ impl Limited {
 #[async_trait::async_trait]
 impl Handler for Limited {
     async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
-        // The operator must be able to see and mend an overloaded cluster.
-        if !is_exempt(&operation) {
+        if !is_exempt(&request, &operation) {
             self.admit(operation.writes() && !matches!(operation, Operation::AgentCall(_)))?;
         }
         self.inner.handle(request, operation).await
@@ -187,9 +196,15 @@ impl Handler for Limited {
     }
 }
 
-/// Who leads is asked to find out why other calls fail.
-fn is_exempt(operation: &Operation) -> bool {
-    matches!(operation, Operation::Leader(_) | Operation::Peers(_))
+/// What no limit may stop: finding out who leads, forming a cluster, keeping the catalog true. What another server passed on was
+/// counted there.
+fn is_exempt(request: &Request, operation: &Operation) -> bool {
+    use Operation as O;
+    match operation {
+        O::Leader(_) | O::Peers(_) | O::RaftState(_) => true,
+        O::Register(_) | O::Deregister(_) | O::NodeServices(_) | O::NodeChecks(_) if request.anti_entropy => true,
+        _ => request.forwarded,
+    }
 }
 
 #[cfg(test)]
@@ -267,6 +282,22 @@ mod tests {
         assert_eq!(refused(&limited, || Leader {}.into(), 3).await, []);
         limited.limits().set(Limits::Client { rate: -1.0, burst: 0.0 });
         assert_eq!(refused(&limited, read, 3).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_server_counted_and_what_keeps_the_catalog_true_is_not_counted() {
+        let limits = Limits::Server { mode: Mode::Enforcing, read_rate: 0.0, write_rate: 0.0 };
+        let limited = Limited::new(Arc::new(Answers), limits, || true, Clock::system());
+        let asked = async |request: Request, operation: Operation| limited.handle(request, operation).await.err();
+        let (forwarded, syncing) =
+            (Request { forwarded: true, ..Request::default() }, Request { anti_entropy: true, ..Request::default() });
+        let register = || crate::rpc::Register { registration: Default::default(), transitions: Vec::new() };
+        assert_eq!(asked(Request::default(), write()).await, Some(Error::RetryLater));
+        assert_eq!(asked(forwarded.clone(), write()).await, None);
+        assert_eq!(asked(forwarded, read()).await, None);
+        assert_eq!(asked(syncing.clone(), register().into()).await, None);
+        assert_eq!(asked(Request::default(), register().into()).await, Some(Error::RetryLater));
+        assert_eq!(asked(syncing, write()).await, Some(Error::RetryLater), "anti-entropy writes no keys");
     }
 
     #[tokio::test(start_paused = true)]

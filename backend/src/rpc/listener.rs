@@ -3,7 +3,15 @@
 //! Contract: cluster, section "Ports and connection types". Everything a caller sends is bounded; a caller that goes away
 //! takes its call with it.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,8 +25,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{
-    AgentStreams, Error, Handler, Operation, Request,
-    pool::{Body, PING, STREAMS_MAX, WINDOW, full},
+    AgentStreams, Error, Greeting, Handler, Operation, PROTOCOL, Request,
+    link::{Body, HELLO, PING, STREAMS_MAX, WINDOW},
+    pool::full,
+    protocol,
+    tls::Wrap,
     wire,
 };
 use crate::rt::{
@@ -27,8 +38,14 @@ use crate::rt::{
     net::{Clients, TcpListener, TcpStream},
 };
 
-/// Bytes of one request, at most.
-const REQUEST_MAX: usize = 64 << 20;
+/// Bytes of a call, at least allowed: a long list of nothing but small things.
+const CALL_MIN: usize = 4 << 20;
+/// Bytes of one of Raft's messages, at most.
+const RAFT_MAX: usize = 64 << 20;
+/// Bytes of what opens a change stream, at most.
+const CHANGES_MAX: usize = 64 << 10;
+/// How long the role may take to say where a change stream starts.
+const OPENING: Duration = Duration::from_secs(5);
 /// How long answers under way may take once the agent stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -48,9 +65,35 @@ pub struct Inbound {
     pub raft: Option<Arc<dyn RaftReceiver>>,
     /// The streams agents keep open.
     pub streams: AgentStreams,
+    /// Whether an agent may be called by the name it greets with.
+    pub admit: Admit,
+    /// How connections are wrapped.
+    pub wrap: Wrap,
     /// Connections of one address, at most; 0 for no limit.
     pub connections_max: usize,
+    /// Bytes of the largest value a call may carry.
+    pub value_max: usize,
+    /// How long callers may take.
+    pub patience: Patience,
 }
+
+/// How long callers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From a connection's opening to its first request.
+    pub handshake: Duration,
+    /// From a request's head to the end of its body.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(5), body: Duration::from_secs(30) }
+    }
+}
+
+/// Says why an agent may not be called by the name it greets with from that address.
+pub type Admit = Arc<dyn Fn(&Greeting, SocketAddr) -> Result<(), String> + Send + Sync>;
 
 /// Accepts connections until the agent stops.
 pub fn serve(listener: TcpListener, inbound: Inbound, runtime: &Runtime) {
@@ -78,8 +121,8 @@ pub fn serve(listener: TcpListener, inbound: Inbound, runtime: &Runtime) {
             let executor = Executor { tasks: tasks.clone(), name: "rpc call" };
             let (inbound, shutdown) = (inbound.clone(), shutdown.clone());
             tasks.spawn("rpc connection", async move {
-                if let Err(error) = connection(stream, inbound, executor, shutdown).await {
-                    tracing::debug!(%error, %peer, "rpc connection ended");
+                if let Err(why) = connection(stream, peer, inbound, executor, shutdown).await {
+                    tracing::debug!(why, %peer, "rpc connection ended");
                 }
                 drop(seat);
             });
@@ -87,12 +130,21 @@ pub fn serve(listener: TcpListener, inbound: Inbound, runtime: &Runtime) {
     });
 }
 
-async fn connection(stream: TcpStream, inbound: Inbound, executor: Executor, shutdown: Shutdown) -> Result<(), hyper::Error> {
+async fn connection(stream: TcpStream, peer: SocketAddr, inbound: Inbound, executor: Executor, shutdown: Shutdown) -> Result<(), String> {
+    let handshake_by = clock::Instant::now() + inbound.patience.handshake;
     // A socket that is gone already tells so when it is read.
     let _ = stream.set_nodelay(true);
-    let answering = service_fn(move |request| {
+    let wrapping = clock::timeout_at(handshake_by, inbound.wrap.accept(stream)).await;
+    let stream = wrapping.map_err(|_| "no handshake in time".to_owned())?.map_err(|error| error.to_string())?;
+    let greeted = Arc::new(AtomicBool::new(false));
+    let answering = service_fn(|request| {
+        greeted.store(true, Ordering::Relaxed);
         let inbound = inbound.clone();
-        async move { Ok::<_, Infallible>(answer(&inbound, request).await) }
+        async move {
+            let mut response = answer(&inbound, peer, request).await;
+            protocol::stamp(response.headers_mut(), PROTOCOL);
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http2::Builder::new(executor)
         .timer(TokioTimer::new())
@@ -106,48 +158,90 @@ async fn connection(stream: TcpStream, inbound: Inbound, executor: Executor, shu
         .max_local_error_reset_streams(STREAMS_MAX as usize)
         .serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
+    let text = |error: hyper::Error| error.to_string();
     tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = shutdown.requested() => connection.as_mut().graceful_shutdown(),
+        ended = connection.as_mut() => return ended.map_err(text),
+        () = shutdown.requested() => {}
+        () = clock::sleep_until(handshake_by) => {
+            if !greeted.load(Ordering::Relaxed) {
+                return Err("no request in time".to_owned());
+            }
+            tokio::select! {
+                ended = connection.as_mut() => return ended.map_err(text),
+                () = shutdown.requested() => {}
+            }
+        }
     }
-    clock::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+    connection.as_mut().graceful_shutdown();
+    clock::timeout(GRACE, connection).await.unwrap_or(Ok(())).map_err(text)
 }
 
-fn refused(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(full(Bytes::new()));
+fn refused(status: StatusCode, why: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(why.into()));
     *response.status_mut() = status;
     response
 }
 
-async fn answer(inbound: &Inbound, request: HttpRequest<Incoming>) -> Response<Body> {
-    let path = request.uri().path().to_owned();
-    if path == "/v1/agent" {
-        return inbound.streams.attach(request.into_body());
+/// The body of a request, if it is short enough and arrives in time.
+async fn received(body: Incoming, longest: usize, within: Duration) -> Result<Bytes, Response<Body>> {
+    let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, format!("request is longer than {longest} bytes"));
+    match clock::timeout(within, Limited::new(body, longest).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(refused(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "request did not arrive in time")),
     }
-    let Ok(body) = Limited::new(request.into_body(), REQUEST_MAX).collect().await else {
-        return refused(StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+impl Inbound {
+    /// A value is at most as long as configured, and every byte of it takes up to two.
+    fn call_max(&self) -> usize {
+        CALL_MIN.max(self.value_max.saturating_mul(2).saturating_add(1 << 20))
+    }
+}
+
+async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incoming>) -> Response<Body> {
+    if let Err(why) = protocol::check(request.headers(), PROTOCOL) {
+        return refused(StatusCode::UPGRADE_REQUIRED, why);
+    }
+    let (path, longest) = match request.uri().path() {
+        HELLO => return Response::new(full(Bytes::new())),
+        "/v1/agent" => return inbound.streams.attach(request.into_body(), peer, inbound.admit.clone()),
+        path @ "/v1/call" => (path.to_owned(), inbound.call_max()),
+        path @ "/v1/changes" => (path.to_owned(), CHANGES_MAX),
+        path @ "/v1/raft" => (path.to_owned(), RAFT_MAX),
+        path => return refused(StatusCode::NOT_FOUND, format!("rpc: {path} is not known to this release ({})", env!("CARGO_PKG_VERSION"))),
     };
-    let body = body.to_bytes();
+    let body = match received(request.into_body(), longest, inbound.patience.body).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
     match path.as_str() {
         "/v1/raft" => match &inbound.raft {
             Some(raft) => Response::new(full(raft.receive(&body).await.into())),
-            None => refused(StatusCode::NOT_FOUND),
+            None => refused(StatusCode::NOT_FOUND, "this agent is no server"),
         },
-        "/v1/call" => Response::new(full(call(inbound, &body).await)),
         "/v1/changes" => changes(inbound, &body).await,
-        _ => refused(StatusCode::NOT_FOUND),
+        _ => Response::new(full(call(inbound, &body).await)),
     }
 }
 
 /// What cannot be read comes from another version or from nobody we know.
-fn unreadable(why: &str) -> Error {
-    Error::Refused(format!("rpc error making call: unreadable request: {why}"))
+fn unreadable(body: &[u8], why: &str) -> Error {
+    let release = env!("CARGO_PKG_VERSION");
+    match wire::decode::<(serde::de::IgnoredAny, wire::Tag)>(body) {
+        Ok((_, tag)) if !Operation::NAMES.contains(&tag.0.as_str()) => Error::Refused(format!(
+            "rpc error making call: rpc: can't find method {}: this server (release {release}) does not know it yet",
+            tag.0.escape_debug()
+        )),
+        _ => Error::Refused(format!("rpc error making call: unreadable request: {why}")),
+    }
 }
 
 async fn call(inbound: &Inbound, body: &[u8]) -> Bytes {
     let result = match wire::decode::<(Request, Operation)>(body) {
         Ok((request, operation)) => inbound.handler.handle(request, operation).await,
-        Err(why) => Err(unreadable(&why)),
+        Err(why) => Err(unreadable(body, &why)),
     };
     let unwritable = |why: String| wire::encode(&Err::<(), _>(Error::Refused(format!("rpc error making call: {why}"))));
     // Errors are plain text, which can always be written; no bytes at all read as a broken answer.
@@ -156,15 +250,27 @@ async fn call(inbound: &Inbound, body: &[u8]) -> Bytes {
 
 async fn changes(inbound: &Inbound, body: &[u8]) -> Response<Body> {
     let opened = match wire::decode::<(Request, u64)>(body) {
-        Ok((request, since)) => inbound.handler.changes(request, since).await,
-        Err(why) => Err(unreadable(&why)),
+        Ok((request, since)) => open(inbound, request, since).await,
+        Err(why) => Err(unreadable(body, &why)),
     };
-    let head = wire::frame(&opened.as_ref().map(|_| ())).unwrap_or_default();
-    let first = stream::iter([Ok(Frame::data(head))]);
-    let Ok(changes) = opened else { return Response::new(StreamBody::new(first).boxed_unsync()) };
-    let rest = stream::unfold(changes, |mut changes| async move {
-        let batch = changes.recv().await?;
-        Some((Ok::<_, Infallible>(Frame::data(wire::frame(&batch).ok()?)), changes))
+    let head = opened.as_ref().map(|(first, _)| wire::Opening { index: first.0 });
+    let head = stream::iter([Ok(Frame::data(wire::frame(&head).unwrap_or_default()))]);
+    let Ok((first, changes)) = opened else { return Response::new(StreamBody::new(head).boxed_unsync()) };
+    let rest = stream::unfold((Some(first), changes), |(first, mut changes)| async move {
+        let batch = match first {
+            Some(first) => first,
+            None => changes.recv().await?,
+        };
+        Some((Ok::<_, Infallible>(Frame::data(wire::frame(&batch).ok()?)), (None, changes)))
     });
-    Response::new(BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(first, Box::pin(rest)))))
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(head, Box::pin(rest)))))
+}
+
+type Batch = (u64, Option<Vec<shared::changes::Change>>);
+
+/// The stream and its first batch, which tells where it starts.
+async fn open(inbound: &Inbound, request: Request, since: u64) -> Result<(Batch, super::Changes), Error> {
+    let mut changes = inbound.handler.changes(request, since).await?;
+    let first = clock::timeout(OPENING, changes.recv()).await.map_err(|_| Error::Timeout)?;
+    Ok((first.ok_or(Error::Stopping)?, changes))
 }

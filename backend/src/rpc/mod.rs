@@ -5,18 +5,21 @@
 
 mod forward;
 mod limits;
+mod link;
 mod listener;
 mod operation;
 mod pool;
+mod protocol;
 mod router;
 mod servers;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use forward::Forwarder;
-pub use listener::{Inbound, RaftReceiver, serve};
+pub use listener::{Admit, Inbound, Patience, RaftReceiver, serve};
 
 pub use limits::{Bucket, Limited, Limits, LimitsHandle, Mode};
 pub use operation::{
@@ -26,9 +29,11 @@ pub use operation::{
     ServiceChecks, Services, SetAutopilot, TransferLeader, TypedOperation, UiNodes, UiServices,
 };
 pub use pool::{Failure, Options, Pool};
+pub use protocol::PROTOCOL;
 pub use router::{Answer, Changes, Handler, Request, Router};
 pub use servers::{Server, Servers};
-pub use stream::{AgentCallee, AgentStreams, attach};
+pub use stream::{AgentCallee, AgentStreams, Greeting, attach};
+pub use tls::Wrap;
 
 /// Why a call failed. The texts are Consul's, since clients match on them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]

@@ -27,6 +27,11 @@ macro_rules! operations {
         #[derive(Clone, Debug, Serialize, Deserialize)]
         pub enum OperationReply { $($(#[$doc])* $name($reply),)* }
 
+        impl Operation {
+            /// What a caller may name.
+            pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
+        }
+
         $(
             impl From<$name> for Operation { fn from(value: $name) -> Self { Self::$name(value) } }
             impl TypedOperation for $name {

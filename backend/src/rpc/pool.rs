@@ -5,31 +5,32 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
-use hyper::{Request as HttpRequest, Response, body::Incoming, client::conn::http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Request as HttpRequest, Response, body::Incoming};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
-    Answer, Changes, Error, Operation, OperationReply, Request,
+    Answer, Changes, Error, Operation, OperationReply, PROTOCOL, Request,
+    link::{Body, Dial, Link, Seat, Waits},
+    protocol,
+    tls::Wrap,
     wire::{self, Frames},
 };
-use crate::rt::{Runtime, clock, executor::Executor, net};
+use crate::rt::{Runtime, clock};
 
 /// How the calling side behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long a request waits for a leader or a server.
     pub hold_timeout: Duration,
-    /// How long opening a connection may take.
+    /// How long opening a connection may take, until the other side has answered for the first time.
     pub connect_timeout: Duration,
     /// Time on top of what a call waits on purpose.
     pub call_timeout: Duration,
@@ -37,6 +38,14 @@ pub struct Options {
     pub query_time_default: Duration,
     /// The longest wait of a blocking read.
     pub query_time_max: Duration,
+    /// How long nothing may arrive on a connection while somebody waits for a quick answer, until a sign of life is asked for.
+    pub silence: Duration,
+    /// How long the sign of life may take.
+    pub sign_of_life: Duration,
+    /// How long a connection nobody uses is kept.
+    pub idle_timeout: Duration,
+    /// The protocol this side says it speaks.
+    pub protocol: u16,
 }
 
 impl Default for Options {
@@ -47,6 +56,10 @@ impl Default for Options {
             call_timeout: Duration::from_secs(30),
             query_time_default: Duration::from_secs(300),
             query_time_max: Duration::from_secs(600),
+            silence: Duration::from_secs(1),
+            sign_of_life: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(120),
+            protocol: PROTOCOL,
         }
     }
 }
@@ -86,15 +99,37 @@ pub(super) enum Lane {
     Raft(u8),
 }
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
-type Sender = http2::SendRequest<Body>;
+/// Where a connection is.
+#[derive(Debug, Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    /// Everybody who needs it waits for the same attempt; it tells nothing when it was given up.
+    Dialling(watch::Receiver<Option<Result<Link, Failure>>>),
+    Open(Link),
+}
 
 /// One connection, opened when it is needed.
 #[derive(Debug, Default)]
-struct Slot(tokio::sync::Mutex<Option<Sender>>);
+struct Slot(Mutex<Place>);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Slot {
+    fn is_in_use(&self) -> bool {
+        match &*locked(&self.0) {
+            Place::Nowhere => false,
+            Place::Dialling(attempt) => attempt.has_changed().is_ok(),
+            Place::Open(link) => link.is_usable(),
+        }
+    }
+}
 
 struct Inner {
     options: Options,
+    wrap: Wrap,
     runtime: Runtime,
     slots: Mutex<HashMap<(SocketAddr, Lane), Arc<Slot>>>,
 }
@@ -109,20 +144,30 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// How often a connection is probed, and how long the answer may take.
-pub(super) const PING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
-/// Bytes under way before the other side has to take some.
-pub(super) const WINDOW: u32 = 8 << 20;
-/// Calls at a time on one connection: an agent forwards every blocking query of its users.
-pub(super) const STREAMS_MAX: u32 = 20_000;
-/// Addresses nobody was reached at for which a slot is kept.
-const SLOTS_MAX: usize = 4096;
+/// Bytes of the text a refusal comes with, at most.
+const REFUSAL_MAX: usize = 4096;
+
+/// A request whose answer has begun; the seat is kept as long as the answer is read.
+pub(super) struct Opened {
+    pub(super) response: Response<Incoming>,
+    pub(super) seat: Seat,
+}
+
+fn silent() -> Failure {
+    Failure::Lost("the server is silent: connection given up".to_owned())
+}
 
 impl Pool {
-    /// No connections yet.
+    /// No connections yet; they will not be wrapped.
     #[must_use]
     pub fn new(options: Options, runtime: Runtime) -> Self {
-        Self(Arc::new(Inner { options, runtime, slots: Mutex::default() }))
+        Self::wrapped(options, Wrap::Plain, runtime)
+    }
+
+    /// No connections yet; how each will be wrapped.
+    #[must_use]
+    pub fn wrapped(options: Options, wrap: Wrap, runtime: Runtime) -> Self {
+        Self(Arc::new(Inner { options, wrap, runtime, slots: Mutex::default() }))
     }
 
     /// How it behaves.
@@ -131,63 +176,57 @@ impl Pool {
         self.0.options
     }
 
-    fn slot(&self, to: SocketAddr, lane: Lane) -> Arc<Slot> {
-        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= SLOTS_MAX {
-            slots.retain(|_, slot| slot.0.try_lock().map_or(true, |sender| sender.as_ref().is_some_and(|sender| !sender.is_closed())));
-        }
-        Arc::clone(slots.entry((to, lane)).or_default())
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> usize {
+        locked(&self.0.slots).len()
     }
 
-    async fn sender(&self, to: SocketAddr, lane: Lane) -> Result<Sender, Failure> {
-        let slot = self.slot(to, lane);
-        let mut kept = slot.0.lock().await;
-        if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
-        }
-        let not_sent = |why: &dyn std::fmt::Display| Failure::NotSent(format!("dial tcp {to}: {why}"));
-        let stream = net::connect(to, self.0.options.connect_timeout).await.map_err(|error| not_sent(&reason(&error)))?;
-        let tasks = &self.0.runtime.tasks;
-        let executor = Executor { tasks: tasks.clone(), name: "rpc stream" };
-        let opening = http2::Builder::new(executor)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING.0)
-            .keep_alive_timeout(PING.1)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_frame_size(1 << 20)
-            .initial_max_send_streams(STREAMS_MAX as usize)
-            .handshake(TokioIo::new(stream));
-        let (sender, connection) = clock::timeout(self.0.options.connect_timeout, opening)
-            .await
-            .map_err(|_| not_sent(&"i/o timeout"))?
-            .map_err(|error| not_sent(&error))?;
-        tasks.spawn_until_shutdown("rpc connection", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %to, "rpc connection ended");
+    /// The connection there is, or the one that is opened now; many callers wait for one attempt.
+    async fn link(&self, to: SocketAddr, lane: Lane) -> Result<Link, Failure> {
+        let slot = Arc::clone(locked(&self.0.slots).entry((to, lane)).or_default());
+        let mut attempt = {
+            let mut place = locked(&slot.0);
+            match &*place {
+                Place::Open(link) if link.is_usable() => return Ok(link.clone()),
+                Place::Dialling(attempt) if attempt.has_changed().is_ok() => attempt.clone(),
+                _ => {
+                    let (tell, attempt) = watch::channel(None);
+                    *place = Place::Dialling(attempt.clone());
+                    let dialling = dial(Arc::downgrade(&self.0), slot.clone(), (to, lane), tell);
+                    self.0.runtime.tasks.spawn_until_shutdown("rpc dial", dialling);
+                    attempt
+                }
             }
-        });
-        *kept = Some(sender.clone());
-        Ok(sender)
+        };
+        let told = attempt.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        told.unwrap_or_else(|| Err(Failure::NotSent(format!("dial tcp {to}: agent is shutting down"))))
     }
 
     /// Sends one request and waits for the head of its answer.
-    pub(super) async fn send(&self, to: SocketAddr, lane: Lane, path: &str, body: Body) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&self, to: SocketAddr, lane: Lane, waits: Waits, path: &str, body: Body) -> Result<Opened, Failure> {
         let mut body = Some(body);
         // A connection found dead only now has sent nothing: once more on a new one.
         for _ in 0..2 {
             let Some(body_now) = body.take() else { break };
-            let mut sender = self.sender(to, lane).await?;
-            let request =
+            let link = self.link(to, lane).await?;
+            let full = || Failure::NotSent(format!("too many calls under way to {to}"));
+            let (mut sender, seat) = link.seat(waits).ok_or_else(full)?;
+            let mut request =
                 HttpRequest::post(format!("http://{to}{path}")).body(body_now).map_err(|error| Failure::NotSent(error.to_string()))?;
-            match sender.try_send_request(request).await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => {
-                    return Err(Failure::Answered(Error::Refused(format!("rpc error making call: status {}", response.status()))));
-                }
+            protocol::stamp(request.headers_mut(), self.0.options.protocol);
+            let answered = tokio::select! {
+                biased;
+                answered = sender.try_send_request(request) => answered,
+                () = seat.must_go() => return Err(silent()),
+            };
+            match answered {
+                Ok(response) if response.status().is_success() => return Ok(Opened { response, seat }),
+                Ok(response) => return Err(refusal(response).await),
                 Err(mut error) => match error.take_message() {
-                    Some(request) => body = Some(request.into_body()),
+                    Some(request) => {
+                        link.retire();
+                        body = Some(request.into_body());
+                    }
                     None => return Err(Failure::Lost(lost(&error.into_error()))),
                 },
             }
@@ -195,11 +234,11 @@ impl Pool {
         Err(Failure::NotSent(format!("dial tcp {to}: connection closed")))
     }
 
-    async fn ask<A: Serialize, R: DeserializeOwned>(&self, to: SocketAddr, path: &str, asked: &A) -> Result<R, Failure> {
+    async fn ask<A: Serialize, R: DeserializeOwned>(&self, to: SocketAddr, waits: Waits, path: &str, asked: &A) -> Result<R, Failure> {
         let bytes = wire::encode(asked).map_err(Failure::NotSent)?;
-        let response = self.send(to, Lane::Calls, path, full(bytes)).await?;
-        let bytes = collect(response).await?;
-        wire::decode::<Result<R, Error>>(&bytes).map_err(Failure::Lost)?.map_err(Failure::Answered)
+        let bytes = collect(self.send(to, Lane::Calls, waits, path, full(bytes)).await?).await?;
+        let unreadable = |why| Failure::Answered(Error::Refused(format!("rpc error making call: unreadable answer of {to}: {why}")));
+        wire::decode::<Result<R, Error>>(&bytes).map_err(unreadable)?.map_err(Failure::Answered)
     }
 
     /// Makes one call of another agent, within its own deadline. Dropping the future cancels it there too.
@@ -207,8 +246,12 @@ impl Pool {
     /// # Errors
     /// What the other side answers, or why it has not.
     pub async fn try_call(&self, to: SocketAddr, request: &Request, operation: &Operation) -> Result<Answer<OperationReply>, Failure> {
-        let longest = self.longest(request);
-        clock::timeout(longest, self.ask(to, "/v1/call", &(request, operation))).await.unwrap_or(Err(Failure::Timeout))
+        let waits = match operation {
+            operation if operation.writes() => Waits::Write,
+            _ if request.options.index > 0 => Waits::Long,
+            _ => Waits::Read,
+        };
+        clock::timeout(self.longest(request), self.ask(to, waits, "/v1/call", &(request, operation))).await.unwrap_or(Err(Failure::Timeout))
     }
 
     /// As [`Pool::try_call`], with the failure in the words callers know.
@@ -231,26 +274,37 @@ impl Pool {
         waits + waits / 16 + options.hold_timeout + options.call_timeout
     }
 
-    /// Opens another agent's change stream; it ends when that agent or the connection does.
+    /// Opens another agent's change stream, and tells the index it starts at; it ends when that agent or the connection does.
     ///
     /// # Errors
     /// As for [`Pool::try_call`].
-    pub async fn changes(&self, to: SocketAddr, request: &Request, since: u64) -> Result<Changes, Failure> {
+    pub async fn changes(&self, to: SocketAddr, request: &Request, since: u64) -> Result<(u64, Changes), Failure> {
         let bytes = wire::encode(&(request, since)).map_err(Failure::NotSent)?;
-        let opening = self.send(to, Lane::Calls, "/v1/changes", full(bytes));
-        let response = clock::timeout(self.0.options.hold_timeout, opening).await.unwrap_or(Err(Failure::Timeout))?;
-        let mut frames = Frames::new(response.into_body());
-        match frames.next::<Result<(), Error>>().await {
-            Ok(Some(Ok(()))) => {}
-            Ok(Some(Err(error))) => return Err(Failure::Answered(error)),
-            Ok(None) => return Err(Failure::Lost("EOF".to_owned())),
-            Err(why) => return Err(Failure::Lost(why)),
-        }
+        let opening = async {
+            // Quick until it is open.
+            let link = self.link(to, Lane::Calls).await?;
+            let _quick = link.seat(Waits::Read);
+            let Opened { response, seat } = self.send(to, Lane::Calls, Waits::Long, "/v1/changes", full(bytes)).await?;
+            let mut frames = Frames::new(response.into_body(), wire::FRAME_MAX);
+            let first = tokio::select! {
+                first = frames.next::<Result<wire::Opening, Error>>() => first,
+                () = seat.must_go() => return Err(silent()),
+            };
+            match first {
+                Ok(Some(Ok(opening))) => Ok((opening.index, frames, seat)),
+                Ok(Some(Err(error))) => Err(Failure::Answered(error)),
+                Ok(None) => Err(Failure::Lost("EOF".to_owned())),
+                Err(why) => Err(Failure::Lost(why)),
+            }
+        };
+        let opened = clock::timeout(self.0.options.hold_timeout, opening).await;
+        let (index, mut frames, seat) = opened.unwrap_or(Err(Failure::Timeout))?;
         let (sender, receiver) = mpsc::channel(16);
         self.0.runtime.tasks.spawn_until_shutdown("remote change stream", async move {
             loop {
                 let next = tokio::select! {
                     () = sender.closed() => return,
+                    () = seat.must_go() => return,
                     next = frames.next() => next,
                 };
                 match next {
@@ -263,7 +317,7 @@ impl Pool {
                 }
             }
         });
-        Ok(receiver)
+        Ok((index, receiver))
     }
 
     /// Carries one of Raft's messages; each lane has a connection of its own. The caller sets the deadline by dropping the future.
@@ -271,27 +325,59 @@ impl Pool {
     /// # Errors
     /// [`Failure::NotSent`] when nobody listens there.
     pub async fn raft(&self, to: SocketAddr, lane: u8, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let response = self.send(to, Lane::Raft(lane), "/v1/raft", full(message.into())).await?;
-        Ok(collect(response).await?.into())
+        let waits = if lane == 0 { Waits::Urgent } else { Waits::Bulk };
+        Ok(collect(self.send(to, Lane::Raft(lane), waits, "/v1/raft", full(message.into())).await?).await?.into())
     }
+}
+
+/// One attempt to open a connection, and what becomes of the connection afterwards.
+async fn dial(pool: Weak<Inner>, slot: Arc<Slot>, (to, lane): (SocketAddr, Lane), tell: watch::Sender<Option<Result<Link, Failure>>>) {
+    let Some(inner) = pool.upgrade() else { return };
+    let options = inner.options;
+    let opened = Dial { to, options, wrap: &inner.wrap, tasks: &inner.runtime.tasks }.open().await.map_err(Failure::NotSent);
+    *locked(&slot.0) = opened.as_ref().map_or(Place::Nowhere, |link| Place::Open(link.clone()));
+    tell.send_replace(Some(opened.clone()));
+    let link = opened.ok();
+    drop((slot, tell, inner));
+    let silent = match link {
+        Some(link) => link.watch(to, options).await,
+        None => false,
+    };
+    let Some(inner) = pool.upgrade() else { return };
+    let mut slots = locked(&inner.slots);
+    if silent {
+        // The same server on other connections: whoever waits there need not find out again.
+        for (_, slot) in slots.iter().filter(|((address, other), _)| *address == to && *other != lane) {
+            if let Place::Open(link) = &*locked(&slot.0) {
+                link.give_up();
+            }
+        }
+    }
+    slots.retain(|_, slot| slot.is_in_use());
 }
 
 pub(super) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).boxed_unsync()
 }
 
-async fn collect(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(response.into_body(), wire::MESSAGE_MAX).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::Lost("EOF".to_owned()))
+/// The whole body of an answer.
+async fn collect(Opened { response, seat }: Opened) -> Result<Bytes, Failure> {
+    tokio::select! {
+        biased;
+        body = Limited::new(response.into_body(), wire::MESSAGE_MAX).collect() => {
+            body.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::Lost("EOF".to_owned()))
+        }
+        () = seat.must_go() => Err(silent()),
+    }
 }
 
-/// Go's words for the usual reasons, since operators look for them.
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-        std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
-        _ => error.to_string(),
-    }
+/// What the other side's listener refused, before anybody there was asked.
+async fn refusal(response: Response<Incoming>) -> Failure {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), REFUSAL_MAX).collect().await;
+    let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+    let text = if text.is_empty() { format!("status {status}") } else { text };
+    Failure::Answered(Error::Refused(format!("rpc error making call: {text}")))
 }
 
 fn lost(error: &hyper::Error) -> String {

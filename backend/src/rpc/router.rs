@@ -23,6 +23,9 @@ pub struct Request {
     /// One server passed it to another, which answers it itself or fails, but never passes it on.
     #[serde(default)]
     pub forwarded: bool,
+    /// An agent keeps the catalog in step with itself: no limit may stop that.
+    #[serde(default)]
+    pub anti_entropy: bool,
 }
 
 /// A reply and what it says about itself.

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -21,11 +22,12 @@ use hyper::{
     body::{Frame, Incoming},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{
-    AgentReply, Error, Payload, Pool, Servers,
-    pool::{Body, Lane},
+    Admit, AgentReply, Error, Payload, Pool, Servers,
+    link::{Body, Waits},
+    pool::{Lane, Opened},
     wire::{self, Frames},
 };
 use crate::rt::{Runtime, Tasks, clock};
@@ -46,11 +48,28 @@ pub trait AgentCallee: Send + Sync + 'static {
     async fn call(&self, payload: Payload, token: &str) -> Result<AgentReply, Error>;
 }
 
+/// Bytes of what an agent says at a time, at most: all its services.
+const ANSWER_MAX: usize = 16 << 20;
+/// Bytes of what an agent is told at a time, at most: a registration.
+const CALL_MAX: usize = 4 << 20;
+
+/// Who an agent says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Its node's name.
+    pub node: String,
+    /// Its node's UUID.
+    #[serde(default)]
+    pub id: String,
+}
+
 /// From the server.
 #[derive(Debug, Serialize, Deserialize)]
 enum Down {
     /// The stream is open.
     Welcome,
+    /// The agent may not be called by that name; why.
+    Refused(String),
     Call {
         id: u64,
         payload: Payload,
@@ -61,7 +80,7 @@ enum Down {
 /// From the agent.
 #[derive(Debug, Serialize, Deserialize)]
 enum Up {
-    Hello { node: String },
+    Hello(Greeting),
     Answer { id: u64, result: Result<AgentReply, Error> },
 }
 
@@ -73,6 +92,8 @@ struct Open {
     number: u64,
     down: mpsc::Sender<Down>,
     waiting: Waiting,
+    /// Ends it.
+    replaced: watch::Sender<bool>,
 }
 
 /// The streams a server holds, by node. Cheap to clone.
@@ -100,6 +121,12 @@ impl AgentStreams {
         locked(&self.open).contains_key(&node.to_lowercase())
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self, node: &str) -> usize {
+        let open = locked(&self.open);
+        open.get(&node.to_lowercase()).map_or(0, |stream| locked(&stream.waiting).values().filter(|waiting| !waiting.is_closed()).count())
+    }
+
     /// Calls a node's agent.
     ///
     /// # Errors
@@ -125,10 +152,11 @@ impl AgentStreams {
     }
 
     /// Takes a stream an agent opens; the answer's body carries the calls.
-    pub(super) fn attach(&self, body: Incoming) -> Response<Body> {
+    pub(super) fn attach(&self, body: Incoming, peer: SocketAddr, admit: Admit) -> Response<Body> {
         let (down, calls) = mpsc::channel(CALLS_MAX);
         let streams = self.clone();
-        self.tasks.spawn_until_shutdown("agent stream", async move { streams.read(Frames::new(body), down).await });
+        let frames = Frames::new(body, ANSWER_MAX);
+        self.tasks.spawn_until_shutdown("agent stream", async move { streams.read(frames, down, peer, admit).await });
         let frames = stream::unfold(calls, |mut calls| async move {
             let call = calls.recv().await?;
             Some((Ok::<_, Infallible>(Frame::data(wire::frame(&call).ok()?)), calls))
@@ -136,18 +164,29 @@ impl AgentStreams {
         Response::new(BodyExt::boxed_unsync(StreamBody::new(Box::pin(frames))))
     }
 
-    async fn read(&self, mut frames: Frames<Incoming>, down: mpsc::Sender<Down>) {
-        let Ok(Ok(Some(Up::Hello { node }))) = clock::timeout(GREETING, frames.next()).await else { return };
+    async fn read(&self, mut frames: Frames<Incoming>, down: mpsc::Sender<Down>, peer: SocketAddr, admit: Admit) {
+        let Ok(Ok(Some(Up::Hello(greeting)))) = clock::timeout(GREETING, frames.next()).await else { return };
+        if let Err(why) = admit(&greeting, peer) {
+            tracing::warn!(node = greeting.node, %peer, why, "an agent's stream is refused");
+            drop(down.send(Down::Refused(why)).await);
+            return;
+        }
+        let node = greeting.node;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (key, waiting) = (node.to_lowercase(), Waiting::default());
         if down.send(Down::Welcome).await.is_err() {
             return;
         }
-        locked(&self.open).insert(key.clone(), Open { number, down: down.clone(), waiting: waiting.clone() });
+        let (replaced, mut newer) = watch::channel(false);
+        let open = Open { number, down: down.clone(), waiting: waiting.clone(), replaced };
+        if let Some(former) = locked(&self.open).insert(key.clone(), open) {
+            former.replaced.send_replace(true);
+        }
         tracing::debug!(node, "agent attached");
         loop {
             let next = tokio::select! {
                 () = down.closed() => break,
+                _ = newer.changed() => break,
                 next = frames.next() => next,
             };
             match next {
@@ -156,7 +195,7 @@ impl AgentStreams {
                         drop(answered.send(result));
                     }
                 }
-                Ok(Some(Up::Hello { .. })) => {}
+                Ok(Some(Up::Hello(_))) => {}
                 Ok(None) | Err(_) => break,
             }
         }
@@ -172,8 +211,7 @@ impl AgentStreams {
 }
 
 /// Keeps a stream open to one of the servers until the agent stops.
-pub fn attach(pool: Pool, servers: Servers, node_name: &str, callee: Arc<dyn AgentCallee>, runtime: Runtime) {
-    let node = node_name.to_owned();
+pub fn attach(pool: Pool, servers: Servers, greeting: Greeting, callee: Arc<dyn AgentCallee>, runtime: Runtime) {
     let tasks = runtime.tasks.clone();
     tasks.spawn_until_shutdown("agent stream", async move {
         let mut pause = PAUSE.0;
@@ -192,7 +230,7 @@ pub fn attach(pool: Pool, servers: Servers, node_name: &str, callee: Arc<dyn Age
             let opened = clock::Instant::now();
             let why = tokio::select! {
                 () = gone => "the server left".to_owned(),
-                ended = hold(&pool, server.address, &node, &callee, &runtime.tasks) => ended,
+                ended = hold(&pool, server.address, &greeting, &callee, &runtime.tasks) => ended,
             };
             tracing::debug!(server = server.name, why, "agent stream ended");
             servers.failed(&server.id);
@@ -203,9 +241,9 @@ pub fn attach(pool: Pool, servers: Servers, node_name: &str, callee: Arc<dyn Age
 }
 
 /// One stream from its opening to its end; answers why it ended.
-async fn hold(pool: &Pool, to: std::net::SocketAddr, node: &str, callee: &Arc<dyn AgentCallee>, tasks: &Tasks) -> String {
+async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn AgentCallee>, tasks: &Tasks) -> String {
     let (up, answers) = mpsc::channel::<Up>(CALLS_MAX);
-    if up.send(Up::Hello { node: node.to_owned() }).await.is_err() {
+    if up.send(Up::Hello(greeting.clone())).await.is_err() {
         return "closed".to_owned();
     }
     let body = stream::unfold(answers, |mut answers| async move {
@@ -213,21 +251,35 @@ async fn hold(pool: &Pool, to: std::net::SocketAddr, node: &str, callee: &Arc<dy
         Some((Ok::<Frame<Bytes>, Infallible>(Frame::data(wire::frame(&answer).ok()?)), answers))
     });
     let body = BodyExt::boxed_unsync(StreamBody::new(Box::pin(body)));
-    let response = match clock::timeout(GREETING, pool.send(to, Lane::Calls, "/v1/agent", body)).await {
-        Ok(Ok(response)) => response,
+    let opening = pool.send(to, Lane::Calls, Waits::Long, "/v1/agent", body);
+    let Opened { response, seat } = match clock::timeout(GREETING, opening).await {
+        Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => return failure.to_string(),
         Err(_) => return "timed out".to_owned(),
     };
-    let mut frames = Frames::new(response.into_body());
+    let mut frames = Frames::new(response.into_body(), CALL_MAX);
+    let seats = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
-        match frames.next().await {
+        let next = tokio::select! {
+            next = frames.next() => next,
+            () = seat.must_go() => return "the server is silent".to_owned(),
+        };
+        match next {
             Ok(Some(Down::Welcome)) => {}
+            Ok(Some(Down::Refused(why))) => return why,
             Ok(Some(Down::Call { id, payload, token })) => {
                 let (callee, up) = (Arc::clone(callee), up.clone());
+                let Ok(taken) = Arc::clone(&seats).try_acquire_owned() else {
+                    let refusal = Err(Error::Refused("the agent has too many calls under way".to_owned()));
+                    // A server that reads no answers gets none.
+                    drop(up.try_send(Up::Answer { id, result: refusal }));
+                    continue;
+                };
                 tasks.spawn_until_shutdown("agent call", async move {
                     let result = callee.call(payload, &token).await;
                     // The stream may have ended meanwhile: then the caller knows.
                     drop(up.send(Up::Answer { id, result }).await);
+                    drop(taken);
                 });
             }
             Ok(None) => return "the server closed it".to_owned(),

@@ -15,6 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use super::*;
 use crate::rt::{Rng, Runtime, clock, net};
 
+mod connections;
+mod streams;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// Answers `Leader` with its name at once, blocking reads never, writes as it is told.
@@ -80,18 +83,28 @@ struct Running {
 
 impl Running {
     async fn start(name: &str, refuses: Option<Error>) -> Self {
+        let (under_way, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let stand = Stand { name: name.to_owned(), under_way: under_way.clone(), began: began.clone(), refuses };
+        Self { under_way, began, ..Self::with(Arc::new(stand), |inbound| inbound).await }
+    }
+
+    async fn with(handler: Arc<dyn Handler>, tune: impl Fn(Inbound) -> Inbound) -> Self {
         let runtime = Runtime::system();
         let listener = net::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let (under_way, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let handler = Stand { name: name.to_owned(), under_way: under_way.clone(), began: began.clone(), refuses };
         let streams = AgentStreams::new(&runtime.tasks);
-        serve(
-            listener,
-            Inbound { handler: Arc::new(handler), raft: Some(Arc::new(Echo)), streams: streams.clone(), connections_max: 100 },
-            &runtime,
-        );
-        Self { address, runtime, streams, under_way, began }
+        let inbound = Inbound {
+            handler,
+            raft: Some(Arc::new(Echo)),
+            streams: streams.clone(),
+            admit: Arc::new(|_, _| Ok(())),
+            wrap: Wrap::Plain,
+            connections_max: 100,
+            value_max: 1 << 10,
+            patience: Patience::default(),
+        };
+        serve(listener, tune(inbound), &runtime);
+        Self { address, runtime, streams, under_way: Arc::default(), began: Arc::default() }
     }
 
     fn server(&self, id: &str) -> Server {
@@ -101,6 +114,10 @@ impl Running {
 
 fn pool(hold_ms: u64) -> Pool {
     Pool::new(Options { hold_timeout: Duration::from_millis(hold_ms), ..Options::default() }, Runtime::system())
+}
+
+fn greeting(node: &str) -> Greeting {
+    Greeting { node: node.to_owned(), id: String::new() }
 }
 
 fn leader(answer: Answer<OperationReply>) -> String {
@@ -135,7 +152,8 @@ async fn calls_errors_raft_and_changes_go_over_one_port() {
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| number as u8).collect();
     let back = pool.raft(server.address, 2, large.clone()).await.expect("echoes");
     assert!(back.iter().rev().eq(large.iter()));
-    let mut changes = pool.changes(server.address, &Request::default(), 5).await.expect("opens");
+    let (index, mut changes) = pool.changes(server.address, &Request::default(), 5).await.expect("opens");
+    assert_eq!(index, 6);
     assert_eq!((changes.recv().await, changes.recv().await, changes.recv().await), (Some((6, Some(vec![]))), Some((7, None)), None));
 }
 
@@ -214,7 +232,7 @@ async fn an_agent_is_called_over_the_stream_it_keeps_and_moves_it_when_its_serve
     let agent = Runtime::system();
     let servers = Servers::new(&agent.rng);
     servers.set(vec![one.server("one")]);
-    attach(pool(1000), servers.clone(), "Web-1", Arc::new(Callee("web".to_owned())), agent.clone());
+    attach(pool(1000), servers.clone(), greeting("Web-1"), Arc::new(Callee("web".to_owned())), agent.clone());
     until("it is attached", || one.streams.has("web-1")).await;
     assert!(matches!(one.streams.call("WEB-1", Payload::Services, "").await, Ok(AgentReply::Done)));
     let run = Payload::RunCheck { check_id: "c".to_owned() };
@@ -239,9 +257,9 @@ async fn garbage_gets_an_answer_and_harms_nobody() {
     let mut rest = Vec::new();
     // Closed by the other side, however it words it.
     drop(clock::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("closed"));
-    let path = pool.send(server.address, pool::Lane::Calls, "/v1/nothing", pool::full(Default::default())).await;
+    let path = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/nothing", pool::full(Default::default())).await;
     assert!(path.is_err());
-    let response = pool.send(server.address, pool::Lane::Calls, "/v1/call", pool::full(vec![9, 9, 9].into())).await;
+    let response = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", pool::full(vec![9, 9, 9].into())).await;
     assert!(response.is_ok(), "told as an answer");
     assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("still well")), "one");
 }

@@ -3,7 +3,8 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The only version so far.
 const VERSION: u8 = 1;
@@ -11,6 +12,42 @@ const VERSION: u8 = 1;
 pub(super) const MESSAGE_MAX: usize = 256 << 20;
 /// Bytes of one frame of a stream, at most.
 pub(super) const FRAME_MAX: usize = 64 << 20;
+
+/// What a change stream begins with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Opening {
+    /// Index it starts at: what happened later comes over the stream.
+    pub(super) index: u64,
+}
+
+/// The name of an enum's variant, whatever it holds.
+#[derive(Debug)]
+pub(super) struct Tag(pub(super) String);
+
+impl<'de> Deserialize<'de> for Tag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Tag;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a variant")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Tag, E> {
+                Ok(Tag(name.to_owned()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Tag, A::Error> {
+                let name = map.next_entry::<String, de::IgnoredAny>()?;
+                name.map(|(name, _)| Tag(name)).ok_or_else(|| de::Error::custom("no variant"))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
 
 /// A value as bytes.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
@@ -43,6 +80,7 @@ pub(super) fn frame<T: Serialize>(value: &T) -> Result<Bytes, String> {
 pub(super) struct Frames<B> {
     body: B,
     kept: BytesMut,
+    longest: usize,
 }
 
 impl<B> Frames<B>
@@ -50,8 +88,9 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, kept: BytesMut::new() }
+    /// Frames of at most so many bytes.
+    pub(super) fn new(body: B, longest: usize) -> Self {
+        Self { body, kept: BytesMut::new(), longest: longest.min(FRAME_MAX) }
     }
 
     /// The next value; `None` at the end of the body. May be dropped while it waits without losing anything.
@@ -76,7 +115,7 @@ where
     fn take(&mut self) -> Result<Option<Bytes>, String> {
         let Some(head) = self.kept.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*head) as usize;
-        if length > FRAME_MAX {
+        if length > self.longest {
             return Err(format!("a frame of {length} bytes is too long"));
         }
         if self.kept.len() < 4 + length {
@@ -104,7 +143,7 @@ mod tests {
     async fn frames_survive_any_cut() {
         let whole = [frame(&"one".to_owned()), frame(&"two".to_owned())].map(|frame| frame.expect("short")).concat();
         for cut in 0..=whole.len() {
-            let mut frames = Frames::new(body(vec![whole[..cut].to_vec(), whole[cut..].to_vec()]));
+            let mut frames = Frames::new(body(vec![whole[..cut].to_vec(), whole[cut..].to_vec()]), 100);
             for expected in [Some("one"), Some("two"), None] {
                 assert_eq!(frames.next::<String>().await.expect("whole").as_deref(), expected, "cut at {cut}");
             }
@@ -113,9 +152,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_out_of_bounds_and_a_cut_end_are_told() {
-        let mut long = Frames::new(body(vec![u32::MAX.to_be_bytes().to_vec()]));
+        let mut long = Frames::new(body(vec![u32::MAX.to_be_bytes().to_vec()]), FRAME_MAX);
         assert!(long.next::<String>().await.expect_err("refused").contains("too long"));
-        let mut cut = Frames::new(body(vec![vec![0, 0, 0, 9, 1]]));
+        let mut cut = Frames::new(body(vec![vec![0, 0, 0, 9, 1]]), 9);
         assert!(cut.next::<String>().await.expect_err("refused").contains("within a frame"));
         assert!(decode::<u8>(&[9, 1]).expect_err("refused").contains("version 9"));
     }

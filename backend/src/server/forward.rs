@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::StreamExt as _;
 use shared::query::{Consistency, QueryOptions};
 
 use super::{Call, dispatch};
@@ -53,7 +54,7 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
             }
         } else {
             match address(call, &status) {
-                Some(leader) => match pass_on(&pool, leader, call.request, &operation).await {
+                Some(leader) => match pass_on_while_it_leads(call, &pool, leader, &operation).await {
                     Verdict::Answered(answered) => return *answered,
                     Verdict::Again { late } => {
                         if late {
@@ -96,6 +97,33 @@ fn address(call: Call<'_>, status: &Status) -> Option<SocketAddr> {
 enum Verdict {
     Answered(Box<Result<Answer<OperationReply>, Error>>),
     Again { late: bool },
+}
+
+/// Passes a call on; a read is asked anew as soon as somebody else leads, whether the old leader is silent, cut off or gone.
+async fn pass_on_while_it_leads(call: Call<'_>, pool: &Pool, leader: SocketAddr, operation: &Operation) -> Verdict {
+    let asked = pass_on(pool, leader, call.request, operation);
+    if operation.writes() {
+        return asked.await;
+    }
+    tokio::select! {
+        biased;
+        answered = asked => answered,
+        () = another_leads(call, leader) => Verdict::Again { late: call.request.options.index > 0 },
+    }
+}
+
+/// Resolves once this server knows of a leader with another address.
+async fn another_leads(call: Call<'_>, than: SocketAddr) {
+    let mut changes = call.server.raft.changes();
+    loop {
+        let status = call.server.raft.status();
+        if address(call, &status).is_some_and(|leader| leader != than) {
+            return;
+        }
+        if changes.next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn pass_on(pool: &Pool, leader: SocketAddr, request: &Request, operation: &Operation) -> Verdict {
