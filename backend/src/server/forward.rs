@@ -18,6 +18,9 @@ use crate::{
 /// How long to wait before asking again.
 const RETRY: Duration = Duration::from_millis(25);
 
+/// How often a call that is passed on looks who leads, beside every change.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Whether only the leader can answer.
 fn needs_leader(request: &Request, operation: &Operation) -> bool {
     match operation {
@@ -112,16 +115,18 @@ async fn pass_on_while_it_leads(call: Call<'_>, pool: &Pool, leader: SocketAddr,
     }
 }
 
-/// Resolves once this server knows of a leader with another address.
+/// Resolves once this server leads, or knows of a leader with another address.
 async fn another_leads(call: Call<'_>, than: SocketAddr) {
-    let mut changes = call.server.raft.changes();
+    let mut changes = call.server.raft.changes().fuse();
     loop {
         let status = call.server.raft.status();
-        if address(call, &status).is_some_and(|leader| leader != than) {
+        if status.role == "leader" || address(call, &status).is_some_and(|leader| leader != than) {
             return;
         }
-        if changes.next().await.is_none() {
-            std::future::pending::<()>().await;
+        // A leader is only named once it was heard, which may be a moment after its election is known.
+        tokio::select! {
+            Some(()) = changes.next() => {}
+            () = clock::sleep(LOOK_AGAIN) => {}
         }
     }
 }
