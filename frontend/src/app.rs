@@ -1,12 +1,11 @@
 //! The app: providers, and which page a place shows. The places themselves are in `router`.
 
-use leptos::{mount::mount_to, prelude::*};
-use wasm_bindgen::JsCast;
-
 use crate::{
     api::live,
+    dom,
     layout::Shell,
     pages,
+    prelude::*,
     router::{self, KeyAction, Page, Place, Step},
     state,
 };
@@ -15,7 +14,7 @@ use crate::{
 pub(crate) fn mount() {
     let Some(root) = document().get_element_by_id("app") else { return };
     root.set_inner_html("");
-    mount_to(root.unchecked_into(), App).forget();
+    dom::mount(&root, App);
 }
 
 #[component]

@@ -9,9 +9,11 @@ mod actions;
 mod api;
 mod app;
 mod components;
+mod dom;
 mod format;
 mod layout;
 mod pages;
+mod prelude;
 mod router;
 mod state;
 

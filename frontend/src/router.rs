@@ -5,9 +5,10 @@
 //!
 //! Everything a person can see is in the address: typing replaces the current entry of the history, choosing pushes.
 
-use leptos::{ev, prelude::*};
 use shared::endpoint::encode_path;
 use wasm_bindgen::{JsCast, JsValue};
+
+use crate::prelude::*;
 
 /// A page of one datacenter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -161,8 +162,8 @@ pub(crate) fn provide() -> Router {
         address,
     };
     provide_context(router);
-    window_event_listener(ev::popstate, move |_| address.set(current()));
-    window_event_listener(ev::click, move |event| follow(&router, &event));
+    on_window("popstate", move |_: web_sys::Event| address.set(current()));
+    on_window("click", move |event: web_sys::MouseEvent| follow(&router, &event));
     router
 }
 

@@ -235,8 +235,8 @@ export const journeys = [
       }));
       const bytes = files.reduce((sum, { transferSize }) => sum + transferSize, 0);
       console.log(`    first load: ${bytes} bytes in ${files.length} requests, first contentful paint ${Math.round(paint)} ms`);
-      // The goal is 350,000; what is over it is the view code the compiler copies for each closure.
-      assert.ok(bytes > 50_000 && bytes < 560_000, `${bytes} bytes over the wire: ${JSON.stringify(files)}`);
+      // A ratchet: set to what was reached, so that it only shrinks. The goal is 350,000.
+      assert.ok(bytes > 50_000 && bytes < 470_000, `${bytes} bytes over the wire: ${JSON.stringify(files)}`);
       assert.ok(files.length <= 10, `${files.length} requests`);
     },
   },

@@ -3,8 +3,8 @@
 
 use std::{cell::RefCell, fmt};
 
+use crate::prelude::*;
 use js_sys::{ArrayBuffer, Uint8Array};
-use leptos::prelude::*;
 use shared::endpoint::Endpoint;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;

@@ -7,7 +7,6 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use js_sys::{Reflect, Uint8Array};
-use leptos::{ev, prelude::*};
 use shared::changes::{Change, Position, Watch, event};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -17,6 +16,7 @@ use super::{
     fetch::{self, Call, Error, now_ms},
     sse::{Event, Parser},
 };
+use crate::prelude::*;
 
 const SILENCE_MAX_MS: f64 = 15_000.0;
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -88,8 +88,8 @@ pub(crate) fn provide() -> Live {
     provide_context(live);
     live.connect();
     set_interval(move || live.watch(), POLL_EVERY);
-    window_event_listener(ev::visibilitychange, move |_| live.visibility());
-    window_event_listener(ev::online, move |_| live.reconnect());
+    on_window("visibilitychange", move |_: web_sys::Event| live.visibility());
+    on_window("online", move |_: web_sys::Event| live.reconnect());
     live
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{changes::Change, endpoint::Endpoint};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortController;

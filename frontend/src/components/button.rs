@@ -1,6 +1,6 @@
 //! Buttons.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::Icon;
 

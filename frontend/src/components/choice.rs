@@ -1,9 +1,10 @@
 //! One of a few: segments and tabs.
 
-use leptos::{ev::KeyboardEvent, prelude::*};
 use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
 
 use super::Icon;
+use crate::prelude::*;
 
 /// One of the choices.
 #[derive(Clone, Debug, Default, PartialEq)]

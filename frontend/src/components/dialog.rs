@@ -1,9 +1,9 @@
 //! What asks for attention: dialogs and drawers, both native `dialog` elements, which trap the focus and give it back.
 
-use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::IconButton;
+use crate::prelude::*;
 
 /// Asks something in the middle of the screen. `open` decides; `on_close` is called for Escape, the scrim and the close button.
 #[component]

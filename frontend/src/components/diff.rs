@@ -3,7 +3,7 @@
 //! Pure but for the component. Never claims two texts are equal when they are not: past its effort limit it
 //! answers with one block removed and one block added.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 /// A unified view of two texts; unchanged lines far from a change are folded.
 #[component]

@@ -2,10 +2,10 @@
 //!
 //! The Tab key leaves it, as everywhere, unless the person asks for it. Large texts are edited without colours.
 
-use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::syntax::{self, Class, Language};
+use crate::prelude::*;
 
 /// Bytes up to which text is coloured: past it every key press would be felt.
 const COLOUR_MAX: usize = 64 * 1024;

@@ -1,6 +1,6 @@
 //! Form fields: label above, help below, the error tied to its control.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::Icon;
 

@@ -1,6 +1,6 @@
 //! Health as icon, word and colour; never colour alone.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::health::{Counts, Health};
 
 use super::Icon;

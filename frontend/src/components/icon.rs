@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 thread_local! {
     static SPRITE: RefCell<String> = const { RefCell::new(String::new()) };

@@ -1,6 +1,6 @@
 //! Lamps: one mark an instance, whose silhouette tells its state; from 25 on a bar in proportion.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::health::{Counts, Health};
 
 use super::health::{class, in_words};

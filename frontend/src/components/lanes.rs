@@ -2,7 +2,7 @@
 //!
 //! The geometry is pure. Never draws a state for a time nobody recorded: that stretch is hatched.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::health::Health;
 
 use super::health::class;

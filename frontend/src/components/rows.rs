@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leptos::{html, prelude::*};
 use shared::page::Page;
-use wasm_bindgen::{JsCast, closure::Closure};
+use wasm_bindgen::JsCast;
 
-use crate::{api::Query, layout::keys::on_key, state::preferences::use_preferences};
+use crate::{api::Query, layout::keys::on_key, prelude::*, state::preferences::use_preferences};
 
 /// Rows asked for at once.
 pub(crate) const WINDOW: u32 = 150;
@@ -346,17 +345,9 @@ fn on_scroll(look: impl Fn() + Copy + Send + Sync + 'static) {
             });
         }
     };
-    let closure = Closure::<dyn Fn()>::new(plan);
     // Scrolling does not bubble, but it can be caught on the way down.
-    let _ = document().add_event_listener_with_callback_and_bool("scroll", closure.as_ref().unchecked_ref(), true);
-    let closure = StoredValue::new_local(closure);
-    let resized = window_event_listener(leptos::ev::resize, move |_| plan());
-    on_cleanup(move || {
-        resized.remove();
-        closure.with_value(|closure| {
-            let _ = document().remove_event_listener_with_callback_and_bool("scroll", closure.as_ref().unchecked_ref(), true);
-        });
-    });
+    on_capture("scroll", move |_| plan());
+    on_window("resize", move |_: web_sys::Event| plan());
 }
 
 #[cfg(test)]

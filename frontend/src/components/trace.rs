@@ -1,6 +1,6 @@
 //! Trace: the last hour of something's health as a line. Flat is passing, half is warning, full is critical.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{health::Health, service::TracePoint};
 
 use super::health::class;

@@ -1,6 +1,6 @@
 //! A tree with folders that load when opened: the APG pattern with one tab stop, arrows and type-ahead.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use wasm_bindgen::JsCast;
 
 use super::Icon;
@@ -83,7 +83,7 @@ pub(crate) fn Tree(
                     class="ti"
                     role="treeitem"
                     href=href(&key)
-                    attr:aria-level=row.level.to_string()
+                    aria-level=row.level.to_string()
                     aria-expanded=row.open.map(|open| if open { "true" } else { "false" })
                     aria-busy=row.waiting.then_some("true")
                     aria-selected=move || if selected.with(|s| *s == k1) { "true" } else { "false" }

@@ -1,6 +1,6 @@
 //! The states of a page around its data: waiting, denied, failed, stale, empty.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::{Button, Icon, Kind};
 use crate::{

@@ -1,6 +1,6 @@
 //! The bar at the top: where you are, search, how live the page is, theme.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::palette::{Overlay, use_overlay};
 use crate::{

@@ -1,6 +1,6 @@
 //! The list of shortcuts, how the dashboard looks, and the switch that turns single letters off.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::{keys::HELP, palette::Overlay};
 use crate::{

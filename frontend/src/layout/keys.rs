@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use leptos::{
-    ev::{self, KeyboardEvent},
-    prelude::*,
-};
 use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
 
 use super::palette::Overlay;
 use crate::{
     api::use_live,
+    prelude::*,
     router::{Page, use_router},
     state::preferences::{Theme, use_preferences},
 };
@@ -73,20 +71,19 @@ pub(crate) fn is_free(event: &KeyboardEvent) -> bool {
 /// Calls back for free key presses while the current component lives. The callback says whether it used the key.
 pub(crate) fn on_key(handle: impl Fn(&str, &KeyboardEvent) -> bool + 'static) {
     let letters = use_preferences().letters;
-    let listener = window_event_listener(ev::keydown, move |event| {
+    on_window("keydown", move |event: KeyboardEvent| {
         let key = event.key();
         let letter = key.chars().count() == 1;
         if is_free(&event) && (!letter || letters.get_untracked()) && handle(&key.to_lowercase(), &event) {
             event.prevent_default();
         }
     });
-    on_cleanup(move || listener.remove());
 }
 
 /// Listens for the keys that work everywhere. Called once.
 pub(super) fn install(overlay: RwSignal<Option<Overlay>>) {
     let (router, live, preferences) = (use_router(), use_live(), use_preferences());
-    window_event_listener(ev::keydown, move |event| {
+    on_window("keydown", move |event: KeyboardEvent| {
         if (event.meta_key() || event.ctrl_key()) && event.key().eq_ignore_ascii_case("k") {
             event.prevent_default();
             overlay.update(|overlay| *overlay = if *overlay == Some(Overlay::Palette) { None } else { Some(Overlay::Palette) });

@@ -7,7 +7,7 @@ pub(crate) mod palette;
 pub(crate) mod sidebar;
 mod toasts;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use wasm_bindgen::JsCast;
 
 /// Side bar, header, the page, and what floats.

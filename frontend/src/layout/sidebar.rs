@@ -1,6 +1,6 @@
 //! The way around: which pages there are, with live counts; on phones a bar at the bottom.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::{Change, Topic},
     endpoint,

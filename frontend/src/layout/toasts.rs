@@ -1,6 +1,6 @@
 //! The notices that float at the lower right.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use crate::{
     components::{Button, Icon, IconButton},

@@ -1,6 +1,6 @@
 //! The pages. One folder each: `mod.rs` draws, `view.rs` decides what is drawn, as pure functions.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use crate::{
     components::Empty,

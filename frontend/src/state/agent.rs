@@ -1,6 +1,6 @@
 //! The agent this dashboard comes from: its name, version, role and datacenter, and the datacenters it knows.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{agent, catalog, changes::Topic};
 
 use crate::api::{Query, query};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 /// How long a notice stays.
 const STAY: Duration = Duration::from_secs(8);

@@ -1,7 +1,7 @@
 //! How the person likes the dashboard: theme and density. Kept in the browser; boot.js applies them before the first
 //! paint, so the names here and there must agree.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 /// Light or dark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The ACL token. In memory, and in this tab's storage only when the person asks for it.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use crate::api::fetch;
 

@@ -2,15 +2,16 @@
 
 mod view;
 
-use leptos::{ev::KeyboardEvent, html, prelude::*};
 use shared::{endpoint, kv, node, page::PageQuery, service};
 use wasm_bindgen_futures::spawn_local;
+use web_sys::KeyboardEvent;
 
 use crate::{
     actions::{self, Action},
     api::{Query, query, use_live},
     components::{Icon, Key, dialog::modal},
     pages::overview,
+    prelude::*,
     router::{KeyAction, Page, Place, Router, Step, use_dc, use_router},
     state::{
         notices::{Notices, use_notices},
@@ -142,7 +143,7 @@ fn Search(overlay: RwSignal<Option<Overlay>>) -> impl IntoView {
             <Key name="Esc"/>
         </div>
         <ul id="cmd-list" role="listbox" aria-label="Results">
-            <For each=move || items.get().into_iter().enumerate() key=|(index, item)| (*index, item.clone()) let:entry>
+            <For each=move || items.get().into_iter().enumerate() key=|(index, item)| (*index, item.key()) let:entry>
                 {
                     let (index, item) = entry;
                     let deed = item.deed.clone();

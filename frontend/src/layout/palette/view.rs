@@ -33,6 +33,14 @@ pub(super) struct Item {
     pub(super) deed: Deed,
 }
 
+impl Item {
+    /// Everything that is drawn, and so everything that makes it another line.
+    pub(super) fn key(&self) -> String {
+        let hits: Vec<String> = self.hits.iter().map(usize::to_string).collect();
+        [self.group, self.icon, self.class, &self.label, &self.note, &hits.join(",")].join("\0")
+    }
+}
+
 /// What the agent found.
 pub(super) struct Found<'a> {
     pub(super) services: &'a [ServiceRow],

@@ -1,6 +1,6 @@
 //! Deleting a folder: the exact list first, then exactly that list, each key only if it still is as it was listed.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     endpoint,
     kv::{self, Entry},

@@ -1,7 +1,7 @@
 //! Editing and creating keys. Every save names the index it began with; what someone else stored meanwhile is shown
 //! beside the draft, and nothing is lost on either side.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     endpoint,
     kv::{self, Entry},

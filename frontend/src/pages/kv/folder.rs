@@ -1,6 +1,6 @@
 //! A folder: what lies in it, and what can be done to all of it.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 
 use super::{Heading, model::Model, view};
 use crate::{

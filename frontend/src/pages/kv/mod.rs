@@ -7,7 +7,7 @@ mod model;
 mod read;
 mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::kv;
 
 use self::model::Model;

@@ -1,6 +1,6 @@
 //! A key's value, to look at.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::Topic,
     kv::{self, Entry},

@@ -2,7 +2,7 @@
 
 mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     agent,
     changes::Topic,

@@ -1,6 +1,6 @@
 //! The node list.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::Topic,
     health::Health,

@@ -1,6 +1,6 @@
 //! The cluster itself, as far as this agent knows it: who leads, who is a member.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{agent, changes::Topic, status};
 
 use crate::{
@@ -33,7 +33,7 @@ pub(super) fn Consensus(members: Query<Option<Vec<agent::Member>>>) -> impl Into
             <section class="panel" aria-labelledby="h-raft">
                 <header><h2 id="h-raft">"Consensus"</h2><div class="r">{note}</div></header>
                 <ul class="raft">
-                    <For each=move || rows.get() key=Server::clone let:server>
+                    <For each=move || rows.get() key=Server::key let:server>
                         <li>
                             <Icon name=if server.leads { "crown" } else { "nodes" }/>
                             {match server.name.clone() {
@@ -50,12 +50,18 @@ pub(super) fn Consensus(members: Query<Option<Vec<agent::Member>>>) -> impl Into
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Server {
     address: String,
     /// The member with that address, if there is one.
     name: Option<String>,
     leads: bool,
+}
+
+impl Server {
+    fn key(&self) -> (String, Option<String>, bool) {
+        (self.address.clone(), self.name.clone(), self.leads)
+    }
 }
 
 fn servers(peers: &[String], leader: &str, members: &[agent::Member]) -> Vec<Server> {

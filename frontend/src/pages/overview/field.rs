@@ -1,6 +1,6 @@
 //! Every service as one mark, in rows of its group. Quiet dots are passing; shapes are not.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::ui::{Group, Overview};
 
 use crate::{

@@ -4,7 +4,7 @@ mod cluster;
 mod field;
 mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::Topic,
     health::Health,

@@ -1,6 +1,6 @@
 //! The check builder of the register form.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::agent::ServiceRegistration;
 
 use super::{

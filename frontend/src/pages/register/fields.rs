@@ -1,6 +1,6 @@
 //! The form's fields as signals, read and written as one [`Form`].
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{agent::ServiceRegistration, check::CheckDefinition};
 
 use super::view::{CheckForm, Form, Kind};

@@ -5,7 +5,7 @@ mod check;
 mod fields;
 pub(crate) mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     agent::{RegisterService, ServiceRegistration},
     catalog::{self, Registration},

@@ -1,6 +1,6 @@
 //! The checks of an instance or node: what each says, since when, and "run now" with its outcome in place.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::Topic,
     check::{Check, CheckStatus, GetStatus, History, SERF_HEALTH},

@@ -1,6 +1,6 @@
 //! The questions asked before something is done to a service.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     agent,
     catalog::{self, Deregistration},

@@ -1,6 +1,6 @@
 //! The tab with everything recorded about the service's checks.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::check::History;
 
 use super::{instances::RangePicker, model::Model, view};

@@ -1,6 +1,6 @@
 //! The tab with the instances: the list, the chosen one's checks and lanes, and what changed.
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     changes::Topic,
     check::{GetHistory, History},

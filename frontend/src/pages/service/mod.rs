@@ -8,7 +8,7 @@ mod model;
 mod tags;
 pub(crate) mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::health::Health;
 use wasm_bindgen_futures::spawn_local;
 

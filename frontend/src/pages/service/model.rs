@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{
     agent,
     changes::{Change, Topic},

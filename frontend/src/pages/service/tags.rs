@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::health::ServiceNode;
 use wasm_bindgen_futures::spawn_local;
 

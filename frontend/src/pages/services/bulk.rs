@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::service::ServiceRow;
 use wasm_bindgen_futures::spawn_local;
 

@@ -3,7 +3,7 @@
 mod bulk;
 pub(crate) mod view;
 
-use leptos::prelude::*;
+use crate::prelude::*;
 use shared::{changes::Topic, health::Health, service::ListServices, service::ServiceRow};
 
 use super::title;
