@@ -1,139 +1,13 @@
 //! Clusters of real processes: they form, lose servers, come back, and lose nothing that was acknowledged.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Instant};
 
 use tests::{
     cluster::{Cluster, DEADLINE},
-    http::Client,
-    linearizable::{Action, Operation, is_linearizable},
     node::free_address,
     wait::{wait_until, wait_within},
+    workload::{Workload, agents, agree},
 };
-
-/// Registers several clients write and read at once.
-const REGISTERS: u64 = 4;
-
-/// Clients that write and read while servers come and go, and what they saw.
-struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
-    histories: Arc<Vec<Mutex<Vec<Operation>>>>,
-    clients: Vec<thread::JoinHandle<u64>>,
-}
-
-impl Load {
-    /// Four clients, each going through these agents in turn.
-    fn start(agents: Vec<Client>) -> Self {
-        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let histories: Arc<Vec<_>> = Arc::new((0..REGISTERS).map(|_| Mutex::new(Vec::new())).collect());
-        let (begin, next) = (Instant::now(), Arc::new(AtomicU64::new(1)));
-        let clients = (0..4_u64)
-            .map(|client| {
-                let (stop, acknowledged, histories) = (stop.clone(), acknowledged.clone(), histories.clone());
-                let (agents, next) = (agents.clone(), next.clone());
-                thread::spawn(move || {
-                    let now = || u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    let mut written = 0;
-                    for turn in 0.. {
-                        if stop.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        let agent = &agents[((client + turn) % agents.len() as u64) as usize];
-                        // A key of its own that is never overwritten: it has to be there in the end.
-                        let key = format!("/v1/kv/load/{client}/{written}");
-                        let done = agent.request("PUT", &key, &[], b"x").is_ok_and(|answer| answer.status == 200);
-                        if done {
-                            written += 1;
-                            acknowledged.fetch_add(1, Ordering::Relaxed);
-                        }
-                        let register = turn % REGISTERS;
-                        let operation =
-                            if turn % 3 == client % 3 { write(agent, register, &next, now) } else { read(agent, register, now) };
-                        if let Some(operation) = operation {
-                            histories[register as usize].lock().expect("no panic while holding it").push(operation);
-                        }
-                    }
-                    written
-                })
-            })
-            .collect();
-        Self { stop, acknowledged, histories, clients }
-    }
-
-    /// Waits until so many more writes were acknowledged.
-    fn more(&self, what: &str, count: u64) {
-        let before = self.acknowledged.load(Ordering::Relaxed);
-        wait_within(what, DEADLINE, || (self.acknowledged.load(Ordering::Relaxed) >= before + count).then_some(()));
-    }
-
-    /// Ends the clients and checks what they saw against what an agent has now.
-    fn check(self, agent: &Client) {
-        self.stop.store(true, Ordering::Relaxed);
-        let counts: Vec<u64> = self.clients.into_iter().map(|client| client.join().expect("the client ends")).collect();
-        for (client, count) in counts.iter().enumerate() {
-            let keys = wait_within("a consistent read", DEADLINE, || {
-                let answer = agent.request("GET", &format!("/v1/kv/load/{client}/?keys&consistent"), &[], &[]).ok()?;
-                serde_json::from_slice::<std::collections::BTreeSet<String>>(&answer.body).ok()
-            });
-            for number in 0..*count {
-                assert!(keys.contains(&format!("load/{client}/{number}")), "client {client}: write {number} of {count} is lost");
-            }
-        }
-        assert!(counts.iter().sum::<u64>() > 100, "a run that writes nothing proves nothing: {counts:?}");
-        for (register, history) in self.histories.iter().enumerate() {
-            let history = history.lock().expect("no panic while holding it");
-            assert!(is_linearizable(&history), "register {register} is not linearizable: {history:?}");
-        }
-    }
-}
-
-fn write(agent: &Client, register: u64, next: &AtomicU64, now: impl Fn() -> u64) -> Option<Operation> {
-    let value = next.fetch_add(1, Ordering::Relaxed);
-    let invoked = now();
-    let returned = match agent.request("PUT", &format!("/v1/kv/register/{register}"), &[], value.to_string().as_bytes()) {
-        Ok(answer) if answer.status == 200 => Some(now()),
-        // Refused before anything was done: if it was done after all, some read shows it and nothing explains it.
-        Ok(answer) if ["No cluster leader", "No known Consul servers"].contains(&answer.text().as_str()) => return None,
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return None,
-        _ => None,
-    };
-    Some(Operation { action: Action::Write(value), invoked, returned })
-}
-
-/// A default read; one that fails tells nothing.
-fn read(agent: &Client, register: u64, now: impl Fn() -> u64) -> Option<Operation> {
-    let invoked = now();
-    let answer = agent.request("GET", &format!("/v1/kv/register/{register}?raw"), &[], &[]).ok()?;
-    let value = match answer.status {
-        200 => Some(answer.text().parse().ok()?),
-        404 => None,
-        _ => return None,
-    };
-    Some(Operation { action: Action::Read(value), invoked, returned: Some(now()) })
-}
-
-fn agents(cluster: &Cluster) -> Vec<Client> {
-    cluster.members.iter().map(|member| Client { timeout: Duration::from_secs(45), ..Client::new(member.start.ip.into()) }).collect()
-}
-
-/// Everybody applied the same.
-fn agree(cluster: &Cluster) {
-    wait_within("all servers to have the same state", DEADLINE, || {
-        let of = |place: usize| {
-            let answer = cluster.members[place].node().http.request("GET", "/v1/kv/?recurse&stale", &[], &[]).ok()?;
-            (answer.status == 200).then_some(answer.body)
-        };
-        let states: Option<Vec<_>> = (0..cluster.members.len()).map(of).collect();
-        states.is_some_and(|states| states.windows(2).all(|pair| pair[0] == pair[1])).then_some(())
-    });
-}
 
 #[test]
 fn servers_form_one_cluster_only_when_all_are_there() {
@@ -176,7 +50,7 @@ fn servers_form_one_cluster_only_when_all_are_there() {
 #[test]
 fn killed_servers_lose_nothing_under_load() {
     let mut cluster = Cluster::servers(3, &[]);
-    let load = Load::start(agents(&cluster));
+    let load = Workload::start(agents(&cluster));
     load.more("writes before anything happens", 50);
 
     let leader = cluster.leader();
@@ -218,7 +92,7 @@ fn killed_servers_lose_nothing_under_load() {
 #[test]
 fn a_cluster_that_was_killed_as_a_whole_comes_back_with_everything() {
     let mut cluster = Cluster::servers(3, &[]);
-    let load = Load::start(agents(&cluster));
+    let load = Workload::start(agents(&cluster));
     load.more("writes", 100);
     cluster.members.iter_mut().for_each(tests::cluster::Member::kill);
     cluster.members.iter_mut().for_each(tests::cluster::Member::restart);
@@ -328,7 +202,7 @@ fn servers_leave_and_join_and_the_configuration_follows() {
     assert_eq!(cluster.members[leader].node().http.put("/v1/operator/autopilot/configuration", quick).status, 200);
     let stored = cluster.get(leader, "/v1/operator/autopilot/configuration");
     assert_eq!(stored["ServerStabilizationTime"], "100ms");
-    let load = Load::start(agents(&cluster));
+    let load = Workload::start(agents(&cluster));
     load.more("writes with three", 30);
 
     // The leader itself goes: leadership first, then the server.

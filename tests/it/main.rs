@@ -16,6 +16,8 @@ mod cluster;
 mod dns;
 mod durability;
 mod limits;
+mod netfaults;
+mod rolling;
 mod rpc;
 mod scenarios;
 mod tidy;

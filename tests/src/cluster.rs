@@ -1,11 +1,12 @@
 //! Several agents of one datacenter: real processes, each with its own address and data directory.
 
-use std::{path::Path, time::Duration};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    network::Network,
     node::{Node, Product, Start},
     wait::wait_within,
 };
@@ -50,6 +51,10 @@ impl Member {
 pub struct Cluster {
     /// Everybody.
     pub members: Vec<Member>,
+    /// Where they run: each in a namespace of its own, or all on loopback addresses.
+    pub network: Option<Network>,
+    /// Addresses each tells the others instead of its own.
+    advertised: Vec<Ipv4Addr>,
     directory: TempDir,
     product: Product,
 }
@@ -58,7 +63,13 @@ impl Cluster {
     /// Servers that expect each other, started at once; waits until one leads and all are in its catalog.
     #[must_use]
     pub fn servers(count: u8, more: &[String]) -> Self {
-        let mut cluster = Self::empty();
+        Self::servers_of(Product::Muster, count, more)
+    }
+
+    /// The same of either product.
+    #[must_use]
+    pub fn servers_of(product: Product, count: u8, more: &[String]) -> Self {
+        let mut cluster = Self { product, ..Self::empty() };
         for _ in 0..count {
             cluster.add_server(count, more);
         }
@@ -72,7 +83,28 @@ impl Cluster {
     /// There is no room for temporary files.
     #[must_use]
     pub fn empty() -> Self {
-        Self { members: Vec::new(), directory: TempDir::new().expect("a temporary directory"), product: Product::Muster }
+        let directory = TempDir::new().expect("a temporary directory");
+        Self { members: Vec::new(), network: None, advertised: Vec::new(), directory, product: Product::Muster }
+    }
+
+    /// As [`Cluster::servers`], each in a namespace of this network. Those with an address in `advertised` tell it to the others.
+    #[must_use]
+    pub fn servers_within(network: Network, advertised: Vec<Ipv4Addr>, count: u8) -> Self {
+        let mut cluster = Self { network: Some(network), advertised, ..Self::empty() };
+        for _ in 0..count {
+            cluster.add_server(count, &[]);
+        }
+        cluster.settled(usize::from(count));
+        cluster
+    }
+
+    /// The network with its faults.
+    ///
+    /// # Panics
+    /// They run on loopback addresses.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("a cluster in namespaces")
     }
 
     /// The directory that holds everybody's data.
@@ -84,8 +116,12 @@ impl Cluster {
     fn add(&mut self, mut arguments: Vec<String>) -> usize {
         let number = u8::try_from(self.members.len() + 1).expect("few members");
         arguments.push(format!("-data-dir={}", self.directory.path().join(format!("n{number}")).display()));
-        arguments.extend(self.members.iter().take(3).map(|member| format!("-retry-join={}", member.start.ip)));
-        let start = Start::numbered(self.product.clone(), number, arguments);
+        arguments.extend(self.members.iter().take(3).map(|member| format!("-retry-join={}", member.start.known_as())));
+        let mut start = Start::numbered(self.product.clone(), number, arguments);
+        if let Some(network) = &self.network {
+            (start.ip, start.within) = (network.address(number), Some(network.namespace(number)));
+            start.advertise = self.advertised.get(usize::from(number - 1)).copied();
+        }
         let node = Some(start.spawn());
         self.members.push(Member { start, node });
         self.members.len() - 1
@@ -132,7 +168,7 @@ impl Cluster {
             }
             let address = named?;
             let address = address.trim().trim_matches('"').split(':').next()?.to_owned();
-            let place = self.members.iter().position(|member| member.start.ip.to_string() == address)?;
+            let place = self.members.iter().position(|member| member.start.known_as().to_string() == address)?;
             self.members[place].node.is_some().then_some(place)
         })
     }

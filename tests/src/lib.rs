@@ -14,11 +14,15 @@ pub mod cluster;
 pub mod dns;
 pub mod http;
 pub mod linearizable;
+pub mod load;
+pub mod network;
 pub mod node;
 pub mod normal;
 pub mod oracle;
+pub mod relay;
 pub mod scenario;
 pub mod wait;
+pub mod workload;
 
 /// The repository's root.
 #[must_use]

@@ -84,11 +84,22 @@ pub struct Start {
     pub name: String,
     /// Its UUID.
     pub id: String,
+    /// The address told to others, when it is another one than `ip`.
+    pub advertise: Option<Ipv4Addr>,
+    /// The network namespace it runs in, when it is not the test's.
+    pub within: Option<String>,
 }
 
 impl Start {
     fn new(product: Product, arguments: Vec<String>) -> Self {
-        Self { product, arguments, ip: free_address(), name: NAME.to_owned(), id: ID.to_owned() }
+        let (name, id) = (NAME.to_owned(), ID.to_owned());
+        Self { product, arguments, ip: free_address(), name, id, advertise: None, within: None }
+    }
+
+    /// The address others know it by.
+    #[must_use]
+    pub fn known_as(&self) -> Ipv4Addr {
+        self.advertise.unwrap_or(self.ip)
     }
 
     /// One of several agents, by number: with a name and UUID of its own.
@@ -136,7 +147,12 @@ impl Start {
             Product::Muster => muster(),
             Product::Consul(path) => path.clone(),
         };
-        let mut child = Command::new(program)
+        // `ip netns exec` becomes the program: its process id is the agent's.
+        let mut command = Command::new(if self.within.is_some() { Path::new("ip") } else { &program });
+        if let Some(namespace) = &self.within {
+            command.args(["netns", "exec", namespace]).arg(&program);
+        }
+        let mut child = command
             .arg("agent")
             .args([
                 format!("-bind={}", self.ip),
@@ -144,6 +160,7 @@ impl Start {
                 format!("-node={}", self.name),
                 format!("-node-id={}", self.id),
             ])
+            .args(self.advertise.map(|address| format!("-advertise={address}")))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: Muster beside the real Consul on this machine, in one run.
+//! `cargo xtask bench`: Muster beside the real Consul on this machine, in one run. `bench cluster` does it with three servers each.
 
 use anyhow::Result;
 
@@ -10,10 +10,18 @@ use crate::{
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut steps = Steps::default();
-    let peer = peer()?;
+    let (cluster, words) = match arguments.split_first() {
+        Some((first, rest)) if first == "cluster" => (true, rest),
+        _ => (false, arguments),
+    };
+    // `muster` leaves the real Consul out.
+    let alone = cluster && words.iter().any(|word| word == "muster");
+    let peer = if alone { "-".to_owned() } else { peer()? };
+    let words = words.iter().filter(|word| *word != "muster");
     steps.run("release build", || program(&mut cargo(&["build", "--release", "--locked", "--package", "backend"])))?;
     steps.run("measure", || {
-        let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--package", "tests", "--bin", "bench", "--"]);
-        program(command.arg(peer).args(arguments).env("MUSTER_BIN", root().join("target/release/muster")))
+        let name = if cluster { "bench-cluster" } else { "bench" };
+        let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--package", "tests", "--bin", name, "--"]);
+        program(command.arg(peer).args(words).env("MUSTER_BIN", root().join("target/release/muster")))
     })
 }

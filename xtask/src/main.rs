@@ -19,7 +19,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save
   test [--skip-browser] [-- WORD] run every test there is, or those of tests/it whose names hold the words
   conform [WORD...]               run the scenarios on the real Consul and on Muster, and record its answers
-  bench                           measure Muster beside the real Consul";
+  bench                           measure Muster beside the real Consul
+  bench cluster [muster] [PART...] the same with three servers each; parts: writes, failover, keys; muster: without the real Consul";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

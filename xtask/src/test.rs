@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 fn all(steps: &mut Steps, browser: bool, words: &[String]) -> Result<()> {
     steps.run("tools", || {
         tools::rust()?;
+        tools::network()?;
         if browser {
             tools::chromium()?;
             tools::node()?;

@@ -24,6 +24,26 @@ pub(crate) fn rust() -> Result<()> {
     Ok(())
 }
 
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0"))
+}
+
+/// What network namespaces and faults between them need: iproute2 and nftables.
+pub(crate) fn network() -> Result<()> {
+    for (probe, package) in [("ip", "iproute2"), ("nft", "nftables")] {
+        if quiet(probe, &["-V"]) {
+            continue;
+        }
+        if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
+            bail!("the tests of network faults need {probe} and root: install it (Debian: apt-get install {package})");
+        }
+        eprintln!("    {probe} is missing: installing Debian's package");
+        program(Command::new("apt-get").args(["update", "-qq"]))?;
+        program(Command::new("apt-get").args(["install", "-y", "-qq", "--no-install-recommends", package]).stdout(Stdio::null()))?;
+    }
+    Ok(())
+}
+
 /// A Chromium for the browser journeys: `CHROMIUM`, the usual places, or Debian's package.
 pub(crate) fn chromium() -> Result<PathBuf> {
     let find = || {
@@ -34,8 +54,7 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     if let Some(path) = find() {
         return Ok(path);
     }
-    let as_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0"));
-    if as_root && Path::new("/usr/bin/apt-get").exists() {
+    if is_root() && Path::new("/usr/bin/apt-get").exists() {
         eprintln!("    Chromium is missing: installing Debian's package");
         program(Command::new("apt-get").args(["update", "-qq"]))?;
         program(Command::new("apt-get").args(["install", "-y", "-qq", "--no-install-recommends", "chromium"]).stdout(Stdio::null()))?;

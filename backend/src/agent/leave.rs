@@ -10,6 +10,20 @@ use crate::{gossip, localdb::LocalDb, raft, rt::clock};
 /// How long a server waits for the others to take it out of the Raft configuration.
 const REMOVED: Duration = Duration::from_secs(5);
 
+/// How long handing over leadership may hold up an agent that ends.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// Hands leadership over if this server leads and somebody else can: nobody has to miss it first.
+pub(super) async fn hand_over(raft: &raft::Handle) {
+    if !raft.leads() || raft.status().peers.iter().filter(|peer| peer.voter).count() < 2 {
+        return;
+    }
+    match clock::timeout(HAND_OVER, raft.transfer_leader(None)).await.unwrap_or(Err(raft::Error::Timeout)) {
+        Ok(()) => tracing::info!(target: "agent", "leadership transferred"),
+        Err(error) => tracing::warn!(target: "agent", %error, "leadership not transferred, the others elect a leader"),
+    }
+}
+
 /// What an agent that leaves has to tell.
 pub(super) struct Leaving<'a> {
     /// `None` on a client.
@@ -25,11 +39,8 @@ impl Leaving<'_> {
     /// Tells everybody; returns once the agent may stop.
     pub(super) async fn leave(&self) {
         let shared = self.raft.filter(|raft| raft.status().peers.len() > 1);
-        if let Some(raft) = shared.filter(|raft| raft.leads()) {
-            match raft.transfer_leader(None).await {
-                Ok(()) => tracing::info!(target: "agent", "leadership transferred"),
-                Err(error) => tracing::warn!(target: "agent", %error, "leadership not transferred, the others elect a leader"),
-            }
+        if let Some(raft) = shared {
+            hand_over(raft).await;
         }
         self.pool.leave().await;
         if let Err(error) = known::note_left(self.db).await {

@@ -148,7 +148,7 @@ impl Base {
         let server = Arc::new(Server::new(options, raft.clone(), store, self.pool.clone(), calls, self.runtime.clone()));
         self.runtime.tasks.spawn_until_shutdown("server duties", Arc::clone(&server).run());
         let receiver = Arc::new(transport::Receiver(raft.clone()));
-        let routed = self.limited(server, move || raft.status().role == "leader");
+        let routed = self.limited(server, move || raft.is_leader());
         let inbound = rpc::Inbound {
             handler: routed.handler.clone(),
             raft: Some(receiver),
@@ -307,8 +307,12 @@ impl Agent {
         &self.config
     }
 
-    /// Stops everything: surfaces first, then Raft, whose log is closed once this returns. Answers whether all tasks ended in time.
+    /// Stops everything: leadership goes to another server, then surfaces end, then Raft, whose log is closed once this returns.
+    /// Answers whether all tasks ended in time.
     pub async fn stop(self) -> bool {
+        if let Some(raft) = &self.raft {
+            leave::hand_over(raft).await;
+        }
         self.runtime.tasks.shutdown().trigger();
         if let Some(raft) = &self.raft {
             raft.shutdown().await;

@@ -128,6 +128,15 @@ pub struct Status {
     pub last_contact_ms: Option<u64>,
 }
 
+/// What a server knows of its leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// Whether there is one.
+    pub leader_known: bool,
+    /// Milliseconds since it was heard, 0 on the leader; `None` when it never was.
+    pub last_ms: Option<u64>,
+}
+
 /// Clone-cheap handle to this server's Raft node.
 #[derive(Clone)]
 pub struct Handle {
@@ -180,6 +189,18 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         self.node.status()
+    }
+
+    /// Whether this server leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.node.is_leader()
+    }
+
+    /// Whether a leader is known, and how long ago it was heard; a part of [`Handle::status`] that costs nothing.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        self.node.contact()
     }
 
     /// Resolves whenever the leader or the configuration changes, counted from this handle's making or the last call.

@@ -18,7 +18,7 @@ use openraft::{
 };
 
 use super::{
-    Error, Options, Peer, Replica, Status,
+    Contact, Error, Options, Peer, Replica, Status,
     log::{self, LogStore},
     machine::Machine,
     network::{self, Network, Transport},
@@ -67,7 +67,8 @@ fn config(options: &Options) -> Result<Config, Error> {
     let scaled = |ms: u64| ms * u64::from(options.multiplier.max(5)) / 5;
     Config {
         cluster_name: "muster".to_owned(),
-        heartbeat_interval: scaled(50),
+        // Also how long the answer to a heartbeat may take: a round trip of 100 ms has to fit.
+        heartbeat_interval: scaled(120),
         election_timeout_min: scaled(250),
         election_timeout_max: scaled(500),
         install_snapshot_timeout: 30_000,
@@ -216,7 +217,8 @@ impl Node {
     /// Whether nothing that can be known here is recent: too few others are heard, or on a follower the leader is not.
     fn is_cut_off(&self) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.metrics.borrow_watched().state {
+        // Looked at once: whoever holds the metrics and asks for them again waits for ever once an update waits in between.
+        match self.state() {
             ServerState::Leader => self.has_lost_quorum(),
             _ => heard.is_none_or(|at| at.elapsed() >= QUORUM_LOST),
         }
@@ -235,8 +237,12 @@ impl Node {
         }
     }
 
+    fn state(&self) -> ServerState {
+        self.metrics.borrow_watched().state
+    }
+
     pub(super) fn is_leader(&self) -> bool {
-        self.metrics.borrow_watched().state == ServerState::Leader
+        self.state() == ServerState::Leader
     }
 
     /// From now on the lease is not trusted, as long as this time of leadership lasts.
@@ -265,6 +271,14 @@ impl Node {
             Some(id) if id != self.id => Error::NotLeader { hint: to.leader_node.map(|server| server.address) },
             _ => Error::NoLeader,
         }
+    }
+
+    pub(super) fn contact(&self) -> Contact {
+        let cut_off = self.is_cut_off();
+        let metrics = self.metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|_| !cut_off);
+        let known = leader.is_some_and(|id| metrics.membership_config.membership().get_node(&id).is_some());
+        Contact { leader_known: known, last_ms: self.last_contact_ms(&metrics) }
     }
 
     pub(super) fn status(&self) -> Status {

@@ -62,6 +62,31 @@ async fn a_sole_server_leads_at_once_and_applies_commands() {
     assert_eq!(handle.propose(put("c")).await, Err(Error::Stopped));
 }
 
+#[test]
+fn a_leader_under_load_tells_its_status_and_goes_on() {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime");
+    let (ended, wait) = std::sync::mpsc::channel();
+    threads.spawn(async move {
+        let handle = start(options(1), Arc::new(Store::new()), Runtime::system()).await.expect("starts");
+        assert!(handle.wait_for_leader(SOON).await);
+        for _ in 0..2 {
+            let (handle, ended) = (handle.clone(), ended.clone());
+            std::thread::spawn(move || {
+                (0..50_000).for_each(|_| drop((handle.status(), handle.contact())));
+                ended.send(()).expect("waited for");
+            });
+        }
+        for _ in 0..2_000 {
+            handle.propose(put("a")).await.expect("leads");
+        }
+        ended.send(()).expect("waited for");
+    });
+    let all = (0..3).all(|_| wait.recv_timeout(SOON).is_ok());
+    // Threads that wait for ever would hold up an ordinary end.
+    threads.shutdown_background();
+    assert!(all, "whoever asks and the node itself wait for each other");
+}
+
 #[tokio::test]
 async fn a_server_that_may_not_bootstrap_waits_for_others() {
     let handle = start(Options { bootstrap: false, ..options(1) }, Arc::new(Store::new()), Runtime::system()).await.expect("starts");

@@ -66,8 +66,8 @@ impl Call<'_> {
 
     /// An answer with what every read says about itself.
     pub(super) fn answer<T>(self, index: u64, value: T) -> Answer<T> {
-        let status = self.server.raft.status();
-        let (known_leader, last_contact_ms) = (status.leader.is_some(), status.last_contact_ms.unwrap_or(0));
+        let contact = self.server.raft.contact();
+        let (known_leader, last_contact_ms) = (contact.leader_known, contact.last_ms.unwrap_or(0));
         let consistency = self.request.options.consistency;
         Answer { meta: QueryMeta { index: index.max(1), known_leader, last_contact_ms, consistency }, value }
     }

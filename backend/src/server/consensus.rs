@@ -10,7 +10,7 @@ use shared::query::Consistency;
 
 use super::Server;
 use crate::{
-    raft::{self, Peer, Status},
+    raft::{self, Contact, Peer, Status},
     rpc::Error,
     rt::clock,
     store::{Command, Reply},
@@ -44,6 +44,15 @@ pub(super) trait Consensus: Send + Sync {
     async fn confirm_leadership(&self, quorum: bool) -> Result<(), raft::Error>;
     async fn wait_for_leader(&self, longest: Duration) -> bool;
     fn status(&self) -> Status;
+    /// Whether this server leads, as far as it knows.
+    fn is_leader(&self) -> bool {
+        self.status().role == "leader"
+    }
+    /// What it knows of its leader.
+    fn contact(&self) -> Contact {
+        let status = self.status();
+        Contact { leader_known: status.leader.is_some(), last_ms: status.last_contact_ms }
+    }
     /// Whether a default read may be answered here and now.
     fn leads(&self) -> bool;
     /// Whether this server may form a cluster.
@@ -70,6 +79,14 @@ impl Consensus for raft::Handle {
 
     fn status(&self) -> Status {
         raft::Handle::status(self)
+    }
+
+    fn is_leader(&self) -> bool {
+        raft::Handle::is_leader(self)
+    }
+
+    fn contact(&self) -> Contact {
+        raft::Handle::contact(self)
     }
 
     fn leads(&self) -> bool {
@@ -158,8 +175,8 @@ impl Server {
     }
 
     fn heard_a_leader(&self) -> bool {
-        let status = self.raft.status();
-        status.leader.is_some() || (status.role != "leader" && status.last_contact_ms.is_some())
+        let contact = self.raft.contact();
+        contact.leader_known || (!self.raft.is_leader() && contact.last_ms.is_some())
     }
 
     /// Makes sure that this server may answer a read as fresh as asked for.

@@ -10,7 +10,7 @@ use shared::query::{Consistency, QueryOptions};
 
 use super::{Call, dispatch};
 use crate::{
-    raft::Status,
+    raft::{self, Status},
     rpc::{Answer, Error, Failure, Operation, OperationReply, Pool, Request},
     rt::clock,
 };
@@ -20,6 +20,9 @@ const RETRY: Duration = Duration::from_millis(25);
 
 /// How often a call that is passed on looks who leads, beside every change.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a former leader has to say what became of a write it took: a living one knows at once.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Whether only the leader can answer.
 fn needs_leader(request: &Request, operation: &Operation) -> bool {
@@ -44,19 +47,18 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
     };
     if call.request.forwarded {
         // The server that passed it on waits for a leader itself.
-        return if call.server.raft.status().role == "leader" { dispatch(call, operation).await } else { Err(Error::NoLeader) };
+        return if call.server.raft.is_leader() { dispatch(call, operation).await } else { Err(Error::NoLeader) };
     }
     let mut deadline = clock::Instant::now() + call.server.options.rpc_hold_timeout;
     loop {
-        let status = call.server.raft.status();
-        let refused = if status.role == "leader" {
+        let refused = if call.server.raft.is_leader() {
             match dispatch(call, operation.clone()).await {
                 // Refused before anything was done: leadership went in the meantime.
                 Err(Error::NoLeader) => Error::NoLeader,
                 answered => return answered,
             }
         } else {
-            match address(call, &status) {
+            match address(call, &call.server.raft.status()) {
                 Some(leader) => match pass_on_while_it_leads(call, &pool, leader, &operation).await {
                     Verdict::Answered(answered) => return *answered,
                     Verdict::Again { late } => {
@@ -82,7 +84,7 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
 fn fresher(call: Call<'_>) -> Option<Request> {
     let options = &call.request.options;
     let most = options.max_stale.filter(|_| options.consistency == Consistency::Stale)?.as_std();
-    let behind = call.server.raft.status().last_contact_ms.map(Duration::from_millis);
+    let behind = call.server.raft.contact().last_ms.map(Duration::from_millis);
     if behind.is_some_and(|behind| behind <= most) {
         return None;
     }
@@ -102,17 +104,20 @@ enum Verdict {
     Again { late: bool },
 }
 
-/// Passes a call on; a read is asked anew as soon as somebody else leads, whether the old leader is silent, cut off or gone.
+/// Passes a call on; a read is asked anew as soon as somebody else leads, whether the old leader is silent, cut off or gone. A write is
+/// given up a little later: what became of it nobody knows.
 async fn pass_on_while_it_leads(call: Call<'_>, pool: &Pool, leader: SocketAddr, operation: &Operation) -> Verdict {
-    let asked = pass_on(pool, leader, call.request, operation);
-    if operation.writes() {
-        return asked.await;
-    }
+    let mut asked = std::pin::pin!(pass_on(pool, leader, call.request, operation));
     tokio::select! {
         biased;
-        answered = asked => answered,
-        () = another_leads(call, leader) => Verdict::Again { late: call.request.options.index > 0 },
+        answered = asked.as_mut() => return answered,
+        () = another_leads(call, leader) => {}
     }
+    if !operation.writes() {
+        return Verdict::Again { late: call.request.options.index > 0 };
+    }
+    let lost = || Verdict::Answered(Box::new(Err(Error::Refused(raft::Error::Lost.to_string()))));
+    clock::timeout(LAST_WORD, asked).await.unwrap_or_else(|_| lost())
 }
 
 /// Resolves once this server leads, or knows of a leader with another address.
