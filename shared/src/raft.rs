@@ -43,6 +43,8 @@ pub struct Raft {
     pub node: String,
     /// Its role.
     pub state: String,
+    /// Why it takes no part although it runs: its disk failed. Empty when it did not.
+    pub failure: String,
     /// Current term.
     pub term: u64,
     /// UUID of the leader; empty when there is none.

@@ -17,6 +17,7 @@ mod dns;
 mod durability;
 mod limits;
 mod netfaults;
+mod recovery;
 mod rolling;
 mod rpc;
 mod scenarios;

@@ -9,6 +9,7 @@ mod keyring;
 mod known;
 mod leave;
 mod options;
+mod rejoin;
 mod servers;
 mod transport;
 
@@ -63,6 +64,8 @@ pub struct Agent {
     raft: Option<raft::Handle>,
     control: Arc<control::Control>,
     gave_up: watch::Receiver<bool>,
+    /// Why Raft ended by itself.
+    broken: watch::Receiver<Option<String>>,
 }
 
 /// How long tasks get to end at shutdown.
@@ -88,6 +91,9 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
     let sockets = bind(&config).await?;
     let rpc_socket = if config.server { Some(bind_rpc(config.addresses.server).await?) } else { None };
     let node_id = identity::node_id(&config.node_id, config.data_dir.as_deref(), &runtime.rng).map_err(|e| data_dir(&e))?;
+    if let Some(dir) = config.data_dir.as_deref().filter(|_| config.server) {
+        rejoin::check(dir, config.cluster.server_rejoin_age_max, runtime.clock).map_err(|e| component(&e))?;
+    }
     let db = LocalDb::open(config.data_dir.as_deref()).map_err(|e| data_dir(&e))?;
     let keyring = keyring::Keyring::load(&config).map_err(|e| data_dir(&e))?;
     let known = known::load(&db, config.cluster.rejoin_after_leave).map_err(|e| data_dir(&e))?;
@@ -206,10 +212,17 @@ impl Base {
         dns::start(options::dns(&config), &config.addresses.dns, router.clone(), runtime.clone()).await.map_err(|e| component(&e))?;
         http::serve(sockets, options::http(&config), router, local, control.clone(), &runtime);
         let gave_up = find_others(joiner, &config, &runtime).await?;
+        let (breaking, broken) = watch::channel(None);
+        if let Some(raft) = raft.clone() {
+            runtime.tasks.spawn_until_shutdown("end of raft", watch_raft(raft, breaking));
+        }
         // Last: the members of the last run are tried before they are forgotten.
+        if let Some(dir) = config.data_dir.clone().filter(|_| config.server) {
+            runtime.tasks.spawn_until_shutdown("last seen", rejoin::keep(dir, runtime.clock));
+        }
         runtime.tasks.spawn_until_shutdown("known members", known::follow(db.clone(), pool.subscribe(), config.node_name.clone()));
         let (http, dns) = (config.addresses.http.clone(), config.addresses.dns.clone());
-        Ok(Agent { http, dns, node_id, config, runtime, pool, db, raft, control, gave_up })
+        Ok(Agent { http, dns, node_id, config, runtime, pool, db, raft, control, gave_up, broken })
     }
 }
 
@@ -227,6 +240,19 @@ async fn find_others(joiner: join::Joiner, config: &Config, runtime: &Runtime) -
         });
     }
     Ok(gave_up)
+}
+
+/// Tells when Raft ends by itself: a failed disk leaves the agent its stale reads, anything else ends it.
+async fn watch_raft(raft: raft::Handle, breaking: watch::Sender<Option<String>>) {
+    match raft.ended().await {
+        raft::Ended::Disk(reason) => tracing::error!(
+            target: "agent",
+            reason,
+            "the disk of this server failed: it left the quorum and answers stale reads only; make room or replace the disk, then restart it"
+        ),
+        raft::Ended::Core(reason) => drop(breaking.send(Some(reason))),
+    }
+    std::future::pending().await
 }
 
 /// Writes the keyring file whenever an operator changes the keys.
@@ -278,6 +304,23 @@ impl Agent {
         let mut gave_up = self.gave_up.clone();
         if gave_up.wait_for(|gave_up| *gave_up).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Resolves with the reason once Raft ended by itself, so that this agent is of no more use; never otherwise.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.broken.clone();
+        match broken.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Makes Raft panic.
+    #[cfg(test)]
+    pub(crate) async fn break_raft(&self) {
+        if let Some(raft) = &self.raft {
+            raft.break_core().await;
         }
     }
 

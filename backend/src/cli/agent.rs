@@ -264,6 +264,10 @@ async fn until_told(agent: Agent, config: &Config, mut signals: Signals) -> u8 {
             told = signals.next() => told,
             () = agent.leave_requested() => break true,
             () = agent.gave_up_joining() => break false,
+            reason = agent.broken() => {
+                tracing::error!(target: "agent", reason, "raft stopped by itself, the agent ends");
+                break false;
+            }
         };
         tracing::info!(target: "agent", signal = ?told, "caught");
         match told {
@@ -396,6 +400,19 @@ mod tests {
         let bad = of(&["-http-port=x"]).expect_err("no number");
         assert_eq!(bad, "invalid value \"x\" for flag -http-port: strconv.Atoi: parsing \"x\": invalid syntax");
         assert!(of(&["-config-format=foo"]).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_raft_core_that_panics_ends_the_agent_with_code_1() {
+        let address = "127.91.87.3";
+        let line = ["-dev", "-node=n1", "-bind", address, "-client", address];
+        let config = of(&line).and_then(|asked| asked.load().map_err(|why| why.0)).expect("it is valid");
+        let agent = crate::agent::start(config.clone(), Runtime::system()).await.expect("it starts");
+        assert!(agent.wait_for_leader(Duration::from_secs(10)).await);
+        agent.break_raft().await;
+        let signals = Signals::watch().expect("they can be watched");
+        let ended = crate::rt::clock::timeout(Duration::from_secs(20), until_told(agent, &config, signals)).await;
+        assert_eq!(ended, Ok(1), "the agent ends by itself");
     }
 
     #[test]

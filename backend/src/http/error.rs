@@ -98,7 +98,8 @@ impl From<rpc::Error> for Error {
             | rpc::Error::NoPathToDatacenter
             | rpc::Error::Refused(_)
             | rpc::Error::Timeout
-            | rpc::Error::Stopping => StatusCode::INTERNAL_SERVER_ERROR,
+            | rpc::Error::Stopping
+            | rpc::Error::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }

@@ -84,7 +84,9 @@ pub fn inspect(dir: &Path) -> io::Result<Inspection> {
 }
 
 fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
-    for Segment { path, size, fault, span, vote, payloads } in log::segments(wal)? {
+    let (mut newest, mut recovered) = (None, None);
+    for Segment { path, size, fault, span, vote, recovered: noted, payloads } in log::segments(wal)? {
+        recovered = noted.or(recovered);
         if let Some(term) = vote {
             found.term = term;
         }
@@ -96,13 +98,28 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
             match codec::decode::<super::types::Entry>(&bytes) {
                 Ok(entry) => {
                     if let EntryPayload::Membership(membership) = entry.payload {
-                        found.peers = peers(&Membership::new(None, membership));
+                        let membership = Membership::new(Some(entry.log_id), membership);
+                        found.peers = peers(&membership);
+                        newest = Some(membership);
                     }
                 }
                 Err(why) => fault = fault.or_else(|| Some((offset, Fault::Damaged(format!("an entry cannot be read: {why}"))))),
             }
         }
         found.segments.push(Part { path, size, fault });
+    }
+    if let Some(recovered) = recovered {
+        match &mut newest {
+            Some(membership) => {
+                recovered.replace(membership);
+                found.peers = peers(membership);
+            }
+            // Whatever the snapshot says was replaced, too, unless it is newer than that.
+            None if recovered.upto.is_none_or(|upto| upto.index() >= found.snapshot_index) => {
+                found.peers = peers(&Membership::new(None, recovered.membership));
+            }
+            None => {}
+        }
     }
     Ok(())
 }
@@ -142,7 +159,8 @@ fn snapshots(dir: &Path, found: &mut Inspection) -> io::Result<()> {
     Ok(())
 }
 
-fn peers(membership: &Membership) -> Vec<Peer> {
+/// The servers of a configuration.
+pub(super) fn peers(membership: &Membership) -> Vec<Peer> {
     let voters: Vec<_> = membership.voter_ids().collect();
     let peer = |(id, server): (&super::types::NodeId, &super::types::Server)| Peer {
         id: id.to_string(),

@@ -13,6 +13,7 @@ use openraft::{
 };
 
 use super::{
+    log::Recovered,
     snapshot::{self, Archive, Image},
     types::{LogId, Membership, Snapshot, SnapshotMeta, Types},
 };
@@ -25,7 +26,7 @@ use crate::{
 const BATCH: usize = 512;
 
 /// Newest snapshot, shared by the machine and its builder.
-type Newest = Arc<Mutex<Option<(SnapshotMeta, Image)>>>;
+pub(super) type Newest = Arc<Mutex<Option<(SnapshotMeta, Image)>>>;
 
 /// openraft's side of the store. Its only writer.
 pub(super) struct Machine {
@@ -43,6 +44,12 @@ impl Machine {
     pub(super) fn in_memory(store: Arc<Store>, tasks: &Tasks) -> Self {
         let (membership, newest) = (Membership::default(), Newest::default());
         Self { store, applied: None, membership, newest, archive: None, tasks: tasks.clone() }
+    }
+
+    /// As [`Machine::in_memory`], with the snapshot that a former life left there.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn resumed(store: Arc<Store>, tasks: &Tasks, newest: Newest) -> Self {
+        Self { newest, ..Self::in_memory(store, tasks) }
     }
 
     /// A machine that goes on from the newest snapshot of the archive.
@@ -63,6 +70,24 @@ impl Machine {
     /// Index of the last entry applied.
     pub(super) fn applied(&self) -> Option<u64> {
         self.applied.map(|id| id.index())
+    }
+
+    /// Id of the last entry applied.
+    pub(super) fn last_applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
+    /// The newest configuration applied.
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Lets the configuration that an operator gave take the place of the one in the snapshot.
+    pub(super) fn recover(&mut self, recovered: &Recovered) {
+        recovered.replace(&mut self.membership);
+        if let Some((meta, _)) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            recovered.replace(&mut meta.last_membership);
+        }
     }
 
     fn keeper(&self) -> Keeper {

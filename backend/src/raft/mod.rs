@@ -6,6 +6,7 @@ mod log;
 mod machine;
 mod membership;
 mod network;
+mod recovery;
 mod service;
 mod snapshot;
 #[cfg(test)]
@@ -15,7 +16,10 @@ mod types;
 use std::{path::PathBuf, sync::Arc};
 
 pub use inspect::{Fault, Inspection, Part, inspect};
+#[cfg(any(test, feature = "sim"))]
+pub use log::faulty;
 pub use network::{Lane, Transport, TransportError};
+pub use recovery::read_peers;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -126,6 +130,18 @@ pub struct Status {
     /// Milliseconds since the leader was heard, 0 on the leader; `None` when it never was.
     #[serde(default)]
     pub last_contact_ms: Option<u64>,
+    /// Why this server's disk failed, if it did: it takes no part until it is restarted.
+    #[serde(default)]
+    pub failure: Option<String>,
+}
+
+/// How a node ended that nobody stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its disk failed: what it knows can still be read, but nothing is added to it.
+    Disk(String),
+    /// Its core panicked or gave up: nothing it says counts any more.
+    Core(String),
 }
 
 /// What a server knows of its leader.
@@ -164,6 +180,22 @@ pub async fn start(options: Options, store: Arc<Store>, runtime: Runtime) -> Res
 /// As for [`start`].
 pub async fn start_with(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Handle, Error> {
     let node = Arc::new(service::start(options, store, runtime, transport).await?);
+    Ok(Handle { seen: node.seen(), node })
+}
+
+/// As [`start_with`], on a disk in memory that can crash and fail; `data_dir` and `log_backend` of the options do not count.
+///
+/// # Errors
+/// As for [`start`].
+#[cfg(any(test, feature = "sim"))]
+pub async fn start_on(
+    options: Options,
+    store: Arc<Store>,
+    runtime: Runtime,
+    transport: Arc<dyn Transport>,
+    disk: &faulty::Disk,
+) -> Result<Handle, Error> {
+    let node = Arc::new(service::start_on(options, store, runtime, transport, disk).await?);
     Ok(Handle { seen: node.seen(), node })
 }
 
@@ -296,6 +328,17 @@ impl Handle {
     /// Answers a message that another server's [`Transport`] brought here.
     pub async fn receive(&self, message: &[u8]) -> Vec<u8> {
         self.node.receive(message).await
+    }
+
+    /// Resolves once the node ended although nobody stopped it.
+    pub async fn ended(&self) -> Ended {
+        self.node.ended().await
+    }
+
+    /// Makes the core panic.
+    #[cfg(test)]
+    pub(crate) async fn break_core(&self) {
+        self.node.break_core().await;
     }
 
     /// Stops the node; the log is closed once this returns.

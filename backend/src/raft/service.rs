@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,10 +21,11 @@ use openraft::{
 };
 
 use super::{
-    Contact, Error, Options, Peer, Replica, Status,
-    log::{self, LogStore},
+    Contact, Ended, Error, Options, Peer, Replica, Status,
+    log::{self, LogStore, Place},
     machine::Machine,
     network::{self, Network, Transport},
+    recovery,
     snapshot::Archive,
     types::{NodeId, Raft, Server, Types},
 };
@@ -57,6 +61,10 @@ pub(super) struct Node {
     heard: Mutex<Option<clock::Instant>>,
     /// Ends once the log is closed; taken by whoever waits for that.
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// What the disk said when it failed.
+    log_failure: Arc<OnceLock<String>>,
+    /// Somebody stops the node.
+    stopping: AtomicBool,
 }
 
 /// What a change of which wakes the watchers of a handle.
@@ -92,18 +100,49 @@ fn lease(options: &Options) -> Duration {
     Duration::from_millis(450 * u64::from(options.multiplier.max(5)) / 5)
 }
 
+/// What a node keeps its state in.
+struct Storage {
+    log: LogStore,
+    /// Ends once the log is closed; `None` in memory.
+    writer: Option<JoinHandle<()>>,
+    machine: Machine,
+}
+
 /// Opens the log and starts the node.
 pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
+    let own = parse_id(&options.node_id)?;
+    let storage = match &options.data_dir {
+        Some(dir) => open(&dir.join("raft"), own, &options.log_backend, store, &runtime.tasks).await.map_err(failed)?,
+        None => Storage { log: LogStore::in_memory(), writer: None, machine: Machine::in_memory(store, &runtime.tasks) },
+    };
+    run(options, storage, transport).await
+}
+
+/// As [`start`], on a disk in memory.
+#[cfg(any(test, feature = "sim"))]
+pub(super) async fn start_on(
+    options: Options,
+    store: Arc<Store>,
+    runtime: Runtime,
+    transport: Arc<dyn Transport>,
+    disk: &log::faulty::Disk,
+) -> Result<Node, Error> {
+    let (opened, place) = disk.open_log().map_err(failed)?;
+    let (log, writer) = LogStore::on_disk(opened, &runtime.tasks, place).map_err(failed)?;
+    let machine = Machine::resumed(store, &runtime.tasks, disk.newest());
+    run(options, Storage { log, writer: Some(writer), machine }, transport).await
+}
+
+/// Starts the node on what it keeps its state in.
+async fn run(options: Options, storage: Storage, transport: Arc<dyn Transport>) -> Result<Node, Error> {
     let id = parse_id(&options.node_id)?;
     let config = config(&options)?;
-    let (log, writer, machine) = match &options.data_dir {
-        Some(dir) => open(&dir.join("raft"), &options.log_backend, store, &runtime.tasks).await.map_err(storage)?,
-        None => (LogStore::in_memory(), None, Machine::in_memory(store, &runtime.tasks)),
-    };
-    let raft = Raft::new(id, Arc::new(config), Network(transport), log, machine).await.map_err(fatal)?;
+    let log_failure = storage.log.failure();
+    let raft = Raft::new(id, Arc::new(config), Network(transport), storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
     let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
-    let node = Node { raft, id, metrics, lease, yielded_term, heard: Mutex::new(None), writer: Mutex::new(writer) };
+    let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
+    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, stopping };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
@@ -113,25 +152,32 @@ pub(super) fn parse_id(id: &str) -> Result<NodeId, Error> {
     uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Storage(format!("node id {id:?}: {error}")))
 }
 
-fn storage(error: io::Error) -> Error {
-    Error::Storage(error.to_string())
+fn failed(error: io::Error) -> Error {
+    match error.kind() {
+        // What an operator has to change is no trouble of the disk.
+        io::ErrorKind::InvalidInput => Error::Refused(error.to_string()),
+        _ => Error::Storage(error.to_string()),
+    }
 }
 
 /// Opens log and newest snapshot, off the async threads.
-async fn open(dir: &Path, backend: &str, store: Arc<Store>, tasks: &Tasks) -> io::Result<(LogStore, Option<JoinHandle<()>>, Machine)> {
+async fn open(dir: &Path, own: NodeId, backend: &str, store: Arc<Store>, tasks: &Tasks) -> io::Result<Storage> {
     let (dir, backend, for_machine) = (dir.to_owned(), backend.to_owned(), tasks.clone());
     let opening = tasks.spawn_blocking(move || {
-        let opened = log::open(&dir, &backend)?;
-        let machine = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, &for_machine)?;
+        let mut opened = log::open(&dir, &backend)?;
+        let mut machine = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, &for_machine)?;
         if let Some(purged) = opened.head.purged.filter(|purged| machine.applied().is_none_or(|applied| applied < purged.index())) {
             let reason = format!("{}: no readable snapshot reaches entry {}, where the raft log begins", dir.display(), purged.index());
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
+        recovery::explain(&dir);
+        recovery::follow(&dir, own, &mut opened, &machine)?;
+        opened.head.recovered.iter().for_each(|recovered| machine.recover(recovered));
         Ok((opened, machine))
     });
     let (opened, machine) = opening.await.map_err(io::Error::other)??;
-    let (log, writer) = LogStore::on_disk(opened, tasks)?;
-    Ok((log, Some(writer), machine))
+    let (log, writer) = LogStore::on_disk(opened, tasks, Place::Threads(tasks.clone()))?;
+    Ok(Storage { log, writer: Some(writer), machine })
 }
 
 pub(super) fn fatal(error: Fatal<Types>) -> Error {
@@ -200,10 +246,7 @@ impl Node {
 
     /// The node ended after it took a command, which others may have by now.
     fn ended_while_writing(&self) -> Error {
-        match &self.metrics.borrow_watched().running_state {
-            Err(Fatal::StorageError(error)) => Error::Storage(error.to_string()),
-            _ => Error::Lost,
-        }
+        self.failure(&self.metrics.borrow_watched().running_state).map_or(Error::Lost, Error::Storage)
     }
 
     /// Whether this server still takes itself for the leader although too few others have been heard for a while.
@@ -248,7 +291,7 @@ impl Node {
     /// From now on the lease is not trusted, as long as this time of leadership lasts.
     pub(super) fn yield_lease(&self) {
         let term = self.metrics.borrow_watched().current_term;
-        self.yielded_term.store(term, std::sync::atomic::Ordering::SeqCst);
+        self.yielded_term.store(term, Ordering::SeqCst);
     }
 
     /// Whether this server leads, has applied everything earlier leaders committed, and nobody else can have been elected since.
@@ -256,7 +299,7 @@ impl Node {
     /// A follower grants no vote within a lease of hearing the leader; what a quorum acknowledged, it heard after it was sent.
     pub(super) fn leads(&self) -> bool {
         let metrics = self.metrics.borrow_watched();
-        if metrics.state != ServerState::Leader || self.yielded_term.load(std::sync::atomic::Ordering::SeqCst) == metrics.current_term {
+        if metrics.state != ServerState::Leader || self.yielded_term.load(Ordering::SeqCst) == metrics.current_term {
             return false;
         }
         if metrics.last_applied.is_none_or(|id| id.committed_leader_id().term != metrics.current_term) {
@@ -276,7 +319,7 @@ impl Node {
     pub(super) fn contact(&self) -> Contact {
         let cut_off = self.is_cut_off();
         let metrics = self.metrics.borrow_watched();
-        let leader = metrics.current_leader.filter(|_| !cut_off);
+        let leader = metrics.current_leader.filter(|_| !cut_off && metrics.running_state.is_ok());
         let known = leader.is_some_and(|id| metrics.membership_config.membership().get_node(&id).is_some());
         Contact { leader_known: known, last_ms: self.last_contact_ms(&metrics) }
     }
@@ -297,7 +340,7 @@ impl Node {
             .collect();
         let leader = metrics
             .current_leader
-            .filter(|_| !cut_off)
+            .filter(|_| !cut_off && metrics.running_state.is_ok())
             .map(|id| id.to_string())
             .and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
         let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index());
@@ -318,6 +361,7 @@ impl Node {
         });
         Status {
             replicas: replicas.collect(),
+            failure: self.failure(&metrics.running_state),
             last_contact_ms: self.last_contact_ms(&metrics),
             role: role(metrics.state).to_owned(),
             term: metrics.current_term,
@@ -329,6 +373,36 @@ impl Node {
             peers,
             last_quorum_ms,
         }
+    }
+
+    /// What the disk said, if it failed.
+    fn failure(&self, state: &Result<(), Fatal<Types>>) -> Option<String> {
+        match state {
+            Err(Fatal::StorageError(error)) => Some(self.log_failure.get().cloned().unwrap_or_else(|| error.to_string())),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn ended(&self) -> Ended {
+        let mut metrics = self.metrics.clone();
+        // A panic drops the metrics as they were.
+        while metrics.borrow_watched().running_state.is_ok() && metrics.changed().await.is_ok() {}
+        let state = metrics.borrow_watched().running_state.clone();
+        if self.stopping.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        let Some(reason) = self.failure(&state) else {
+            return Ended::Core(state.err().map_or_else(|| Fatal::<Types>::Panicked.to_string(), |error| error.to_string()));
+        };
+        // A former leader was in touch with itself until now.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::Instant::now);
+        Ended::Disk(reason)
+    }
+
+    #[cfg(test)]
+    pub(super) async fn break_core(&self) {
+        let broken = self.raft.with_raft_state(|_| panic!("an injected fault")).await;
+        assert!(broken.is_err(), "it does not answer any more");
     }
 
     /// Since when nothing was heard of the leader: 0 on the leader itself.
@@ -391,6 +465,7 @@ impl Node {
     }
 
     pub(super) async fn shutdown(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }

@@ -390,3 +390,140 @@ async fn a_server_that_was_away_while_the_leader_made_snapshots_catches_up() {
     // By the log or by a snapshot: which of them depends on what the leader has purged by now.
     wait_until("the third has everything", || (0..300).all(|number| has(&servers[2].1, &number.to_string()))).await;
 }
+
+/// A server on a disk that loses what was not flushed.
+struct Mortal {
+    disk: faulty::Disk,
+    server: Option<(Handle, Arc<Store>)>,
+}
+
+impl Hub {
+    async fn start_on(&self, id: u8, first: bool, disk: &faulty::Disk) -> (Handle, Arc<Store>) {
+        let options = Options { bootstrap: first, snapshot_threshold: 40, trailing_logs: 10, ..options(id) };
+        let (store, port) = (Arc::new(Store::new()), Port(self.clone(), options.address.clone()));
+        let address = options.address.clone();
+        let handle = start_on(options, store.clone(), Runtime::seeded(id.into(), 0), Arc::new(port), disk).await.expect("starts");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).handles.insert(address, handle.clone());
+        (handle, store)
+    }
+
+    /// The machine dies: its disk first, so that it acknowledges nothing any more.
+    async fn crash(&self, server: &mut Mortal, id: u8) {
+        server.disk = server.disk.crash();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).handles.remove(&options(id).address);
+        if let Some((handle, _)) = server.server.take() {
+            handle.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_disk_fails_steps_down_says_why_and_the_others_go_on() {
+    for (kind, reason) in [(std::io::ErrorKind::StorageFull, "No space left on device"), (std::io::ErrorKind::Other, "Input/output error")]
+    {
+        let (hub, servers) = mortals(7).await;
+        let (leader, store) = servers[0].server.as_ref().expect("runs");
+        leader.propose(put("before")).await.expect("leads");
+        servers[0].disk.fail(kind, reason);
+        let refused = leader.propose(put("lost")).await.expect_err("is not on disk");
+        assert!(refused.to_string().contains(reason), "{refused}");
+        assert_eq!(clock::timeout(SOON, leader.ended()).await, Ok(Ended::Disk(reason.to_owned())));
+        // A disk that works again is not trusted: nobody knows what it lost.
+        servers[0].disk.heal();
+        assert!(leader.propose(put("again")).await.is_err());
+        let status = leader.status();
+        assert_eq!((status.role.as_str(), status.failure.as_deref(), status.leader), ("shutdown", Some(reason), None));
+        assert!(has(store, "before"), "what it had can be read");
+        wait_until("another leads", || servers[1..].iter().any(|server| server.server.as_ref().is_some_and(|it| it.0.leads()))).await;
+        assert!(put_somewhere(&servers[1..], "after").await);
+        drop(hub);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_core_that_panics_is_told_from_one_that_was_stopped() {
+    let handle = start(options(1), Arc::new(Store::new()), Runtime::system()).await.expect("starts");
+    let stopped = handle.clone();
+    assert!(handle.wait_for_leader(SOON).await);
+    handle.break_core().await;
+    assert_eq!(clock::timeout(SOON, handle.ended()).await, Ok(Ended::Core("panicked".to_owned())));
+    let handle = start(options(1), Arc::new(Store::new()), Runtime::system()).await.expect("starts");
+    handle.shutdown().await;
+    assert!(clock::timeout(SOON, handle.ended()).await.is_err(), "somebody stopped it");
+    drop(stopped);
+}
+
+/// Puts a key through whoever leads; answers whether it was acknowledged.
+async fn put_somewhere(servers: &[Mortal], key: &str) -> bool {
+    for (handle, _) in servers.iter().filter_map(|server| server.server.as_ref()) {
+        if clock::timeout(Duration::from_secs(1), handle.propose(put(key))).await.is_ok_and(|done| done.is_ok()) {
+            return true;
+        }
+    }
+    // Time passes only while everybody waits.
+    clock::sleep(Duration::from_millis(20)).await;
+    false
+}
+
+/// Three servers on such disks; the first leads.
+async fn mortals(seed: u64) -> (Hub, Vec<Mortal>) {
+    let (hub, rng, mut servers) = (Hub::default(), crate::rt::Rng::from_seed(seed), Vec::new());
+    for id in 1..=3 {
+        let disk = faulty::Disk::new(&rng, Duration::from_millis(8));
+        servers.push(Mortal { server: Some(hub.start_on(id, id == 1, &disk).await), disk });
+    }
+    let leader = servers[0].server.as_ref().expect("runs").0.clone();
+    assert!(leader.wait_for_leader(SOON).await);
+    for id in 2..=3 {
+        let peer = Peer { id: options(id).node_id, name: options(id).node_name, address: options(id).address, voter: true };
+        leader.add_learner(&peer).await.expect("joins");
+        leader.promote(&peer.id).await.expect("votes");
+    }
+    (hub, servers)
+}
+
+/// Crashes one, two or all of three servers again and again, in the midst of writes.
+async fn survives_crashes(seed: u64) {
+    let rng = crate::rt::Rng::from_seed(seed);
+    let (hub, mut servers) = mortals(seed).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..8 {
+        let writing = async {
+            for number in 0.. {
+                let keys: Vec<String> = (0..4).map(|client| format!("{round}/{number}/{client}")).collect();
+                let puts = futures_util::future::join_all(keys.iter().map(|key| put_somewhere(&servers, key))).await;
+                acknowledged.extend(keys.into_iter().zip(puts).filter(|(_, done)| *done).map(|(key, _)| key));
+            }
+        };
+        let _ = clock::timeout(rng.jitter(Duration::from_millis(1500)), writing).await;
+        let victims: Vec<u8> = (1..=3).filter(|_| rng.below(2) == 0).collect();
+        for id in &victims {
+            hub.crash(&mut servers[usize::from(*id) - 1], *id).await;
+        }
+        for id in victims {
+            let server = &mut servers[usize::from(id) - 1];
+            server.server = Some(hub.start_on(id, false, &server.disk).await);
+        }
+    }
+    let deadline = clock::Instant::now() + SOON;
+    while !put_somewhere(&servers, "last").await {
+        assert!(clock::Instant::now() < deadline, "seed {seed}: nobody leads in the end");
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+    acknowledged.push("last".to_owned());
+    wait_until("everybody has everything that was acknowledged", || {
+        servers.iter().filter_map(|server| server.server.as_ref()).all(|(_, store)| acknowledged.iter().all(|key| has(store, key)))
+    })
+    .await;
+    assert!(acknowledged.len() > 50, "seed {seed}: a run that writes nothing proves nothing: {}", acknowledged.len());
+    for server in servers {
+        server.server.expect("runs").0.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_whose_machines_crash_loses_nothing_acknowledged() {
+    for seed in 0..6 {
+        survives_crashes(seed).await;
+    }
+}

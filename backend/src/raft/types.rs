@@ -51,6 +51,7 @@ openraft::declare_raft_types!(
 pub(super) type Entry = alias::EntryOf<Types>;
 pub(super) type LogId = alias::LogIdOf<Types>;
 pub(super) type Vote = alias::VoteOf<Types>;
+pub(super) type Configuration = openraft::Membership<NodeId, Server>;
 pub(super) type Membership = alias::StoredMembershipOf<Types>;
 pub(super) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
 pub(super) type Snapshot = alias::SnapshotOf<Types, Image>;

@@ -38,7 +38,7 @@ impl Forwarder {
 fn verdict(failure: Failure, reads: bool) -> Result<Failure, Error> {
     match failure {
         // The server gives up only after having waited for a leader itself; another one would wait as long.
-        Failure::Answered(Error::Stopping) | Failure::NotSent(_) => Ok(failure),
+        Failure::Answered(Error::Stopping | Error::Disk(_)) | Failure::NotSent(_) => Ok(failure),
         Failure::Lost(_) if reads => Ok(failure),
         other => Err(other.into()),
     }

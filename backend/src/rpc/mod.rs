@@ -77,4 +77,7 @@ pub enum Error {
     /// The agent stops.
     #[error("agent is shutting down")]
     Stopping,
+    /// This server's disk failed before anything was done: status 500 with this text, unless another server answers.
+    #[error("{0}")]
+    Disk(String),
 }

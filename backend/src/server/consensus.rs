@@ -176,7 +176,12 @@ impl Server {
 
     fn heard_a_leader(&self) -> bool {
         let contact = self.raft.contact();
-        contact.leader_known || (!self.raft.is_leader() && contact.last_ms.is_some())
+        let heard = contact.leader_known || (!self.raft.is_leader() && contact.last_ms.is_some());
+        heard || {
+            // Its disk failed, but it took part before.
+            let status = self.raft.status();
+            status.failure.is_some() && status.applied_index > 0
+        }
     }
 
     /// Makes sure that this server may answer a read as fresh as asked for.

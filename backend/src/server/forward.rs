@@ -58,7 +58,11 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
                 answered => return answered,
             }
         } else {
-            match address(call, &call.server.raft.status()) {
+            let status = call.server.raft.status();
+            if let Some(reason) = &status.failure {
+                return Err(Error::Disk(format!("this server's disk failed: {reason}. Make room or replace the disk, then restart it")));
+            }
+            match address(call, &status) {
                 Some(leader) => match pass_on_while_it_leads(call, &pool, leader, &operation).await {
                     Verdict::Answered(answered) => return *answered,
                     Verdict::Again { late } => {
@@ -140,7 +144,7 @@ async fn pass_on(pool: &Pool, leader: SocketAddr, request: &Request, operation: 
     let forwarded = Request { forwarded: true, ..request.clone() };
     match pool.try_call(leader, &forwarded, operation).await {
         Ok(answer) => Verdict::Answered(Box::new(Ok(answer))),
-        Err(Failure::NotSent(_) | Failure::Answered(Error::NoLeader | Error::Stopping)) => Verdict::Again { late: false },
+        Err(Failure::NotSent(_) | Failure::Answered(Error::NoLeader | Error::Stopping | Error::Disk(_))) => Verdict::Again { late: false },
         Err(Failure::Lost(_)) if !operation.writes() => Verdict::Again { late: request.options.index > 0 },
         Err(failure) => Verdict::Answered(Box::new(Err(failure.into()))),
     }

@@ -125,6 +125,7 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
         servers: rows.collect(),
         node: call.server.options.node_name.clone(),
         state: status.role,
+        failure: status.failure.unwrap_or_default(),
         term: status.term,
         leader: status.leader.map(|peer| peer.id).unwrap_or_default(),
         last_index: status.last_index,

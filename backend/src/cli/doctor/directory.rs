@@ -207,6 +207,10 @@ fn configuration(directory: &Directory, found: &Inspection) -> Option<Finding> {
             format!("The last known servers are {list}; this node's id {own} is not among them."),
             "It was removed, or its node-id was replaced. As a running cluster's member it has to join again with an empty data directory.",
         ),
+        _ if found.peers.iter().filter(|peer| peer.voter).count() > 1 => Finding::ok(format!(
+            "The last known servers are {list}. Should half of the voters or more be lost for good, raft/peers.json makes a cluster of \
+             the rest; raft/peers.info tells how."
+        )),
         _ => Finding::ok(format!("The last known servers are {list}.")),
     })
 }
@@ -222,24 +226,14 @@ fn recovery(directory: &Directory, found: &Inspection) -> Option<Finding> {
         }
     };
     let next = "It is a list of {\"id\", \"address\", \"non_voter\"}, the same on every server. Mend it, or remove it.";
-    let listed: Vec<serde_json::Value> = match serde_json::from_str(text) {
-        Ok(listed) => listed,
-        Err(why) => return Some(Finding::problem(format!("peers.json is not understood: {why}."), next).at(&file, None)),
-    };
     let own = directory.node_id.as_ref().ok().and_then(Option::as_deref).map(|id| id.trim().to_lowercase()).unwrap_or_default();
-    let known = |peer: &raft::Peer| if peer.id == own { Some(peer.address.clone()) } else { None };
-    let own_address = found.peers.iter().find_map(known).unwrap_or_default();
-    let names = |value: &serde_json::Value| match value.as_str() {
-        Some(address) => address == own_address,
-        None => value.get("id").and_then(serde_json::Value::as_str).is_some_and(|id| id.to_lowercase() == own),
-    };
-    Some(if listed.is_empty() {
-        Finding::problem("peers.json names no server.", next).at(&file, None)
-    } else if !listed.iter().any(names) {
-        Finding::problem("peers.json does not name this server, which would start alone and useless.", next).at(&file, None)
-    } else {
-        let what = format!("peers.json is in place: the next start replaces the configuration by its {} server(s).", listed.len());
-        Finding::warning(what, "Put the same file on each of these servers while all are stopped, then start them all.").at(&file, None)
+    Some(match raft::read_peers(text, &own, &found.peers) {
+        Err(why) => Finding::problem(format!("peers.json is wrong: {why}."), next).at(&file, None),
+        Ok(listed) => {
+            let what = format!("peers.json is in place: the next start replaces the configuration by its {} server(s).", listed.len());
+            let next = "Put the same file on each of these servers while all are stopped, then start them all.";
+            Finding::warning(what, next).at(&file, None)
+        }
     })
 }
 

@@ -94,13 +94,14 @@ fn a_data_directory_is_judged_by_its_files() {
     fs::create_dir_all(a.join("raft/wal")).expect("created");
     fs::write(a.join("raft/wal/00000000000000000001.wal"), b"no log").expect("written");
     fs::write(a.join("raft/wal/00000000000000000003.wal"), b"no log").expect("written");
-    fs::write(a.join("raft/peers.json"), "[{\"id\": \"other\", \"address\": \"127.0.0.9:8300\"}]").expect("written");
+    fs::write(a.join("raft/peers.json"), "[{\"id\": \"99999999-2222-4333-8444-555555555555\", \"address\": \"127.0.0.9:8300\"}]")
+        .expect("written");
     fs::write(b.join("node-id"), "garbage").expect("written");
     fs::write(b.join("serf/local.keyring"), "[\"c2hvcnQ=\"]").expect("written");
     let findings = look();
     check(&findings, Severity::Problem, "A Raft log file is damaged: the checksum does not match");
     check(&findings, Severity::Problem, "A Raft log file is damaged: the file before it is missing");
-    check(&findings, Severity::Problem, "peers.json does not name this server");
+    check(&findings, Severity::Problem, "peers.json is wrong: it does not name this server");
     check(&findings, Severity::Problem, "The node id is no UUID: \"garbage\"");
     check(&findings, Severity::Problem, "a key has 5 bytes");
     let damaged = findings.iter().find(|finding| finding.what.contains("checksum")).expect("just checked");

@@ -38,6 +38,12 @@ impl Cache {
         self.last
     }
 
+    /// Bytes of the entries here.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Index of the first entry of the log.
     pub(super) fn first(&self) -> u64 {
         self.first

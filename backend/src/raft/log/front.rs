@@ -4,7 +4,7 @@ use std::{
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use openraft::{
@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use super::{
-    Encoded, Opened, Reader,
+    Encoded, Opened, Reader, Recovered,
     cache::Cache,
-    writer::{self, Work},
+    writer::{self, Place, Work},
 };
 use crate::{
     raft::{
@@ -49,7 +49,9 @@ pub(in crate::raft) struct LogStore {
 struct Disk {
     queue: mpsc::Sender<Work>,
     reader: Arc<dyn Reader>,
-    tasks: Tasks,
+    place: Place,
+    /// Replaces configurations in what is read.
+    recovered: Option<Arc<Recovered>>,
 }
 
 /// What front and writer share.
@@ -57,11 +59,19 @@ struct Disk {
 pub(super) struct Shared {
     cache: Mutex<Cache>,
     cache_bytes: usize,
+    /// What the disk said when it failed.
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Shared {
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk failed.
+    pub(super) fn failed(&self, reason: &str) {
+        // Only the first reason tells something.
+        let _ = self.failure.set(reason.to_owned());
     }
 
     /// Entries up to this index are on disk.
@@ -80,27 +90,39 @@ impl LogStore {
         Self { shared: Arc::default(), disk: None }
     }
 
-    /// A log on disk with its writer running.
+    /// A log on disk with its writer running. The handle ends once every clone is gone and the log is closed.
     ///
     /// # Errors
     /// The last entry cannot be read.
-    pub(in crate::raft) fn on_disk(opened: Opened, tasks: &Tasks) -> io::Result<(Self, JoinHandle<()>)> {
-        Self::with_cache(opened, tasks, CACHE_BYTES)
+    pub(in crate::raft) fn on_disk(opened: Opened, tasks: &Tasks, place: Place) -> io::Result<(Self, JoinHandle<()>)> {
+        Self::with_cache(opened, tasks, place, CACHE_BYTES)
     }
 
-    /// As [`LogStore::on_disk`], with so many bytes of cache. The handle ends once every clone is gone and the log is closed.
-    pub(super) fn with_cache(opened: Opened, tasks: &Tasks, cache_bytes: usize) -> io::Result<(Self, JoinHandle<()>)> {
+    /// As [`LogStore::on_disk`], with so many bytes of cache.
+    pub(super) fn with_cache(opened: Opened, tasks: &Tasks, place: Place, cache_bytes: usize) -> io::Result<(Self, JoinHandle<()>)> {
         let last = match opened.range {
             Some((_, last)) => {
                 opened.reader.read(last, last + 1, 1)?.first().map(|(_, entry)| codec::decode::<Entry>(entry)).transpose()?
             }
             None => None,
         };
+        let recovered = opened.head.recovered.clone().map(Arc::new);
         let cache = Cache::new(opened.head, opened.range, last.map(|entry| entry.log_id()));
-        let shared = Arc::new(Shared { cache: Mutex::new(cache), cache_bytes });
+        let shared = Arc::new(Shared { cache: Mutex::new(cache), cache_bytes, failure: Arc::default() });
         let (queue, work) = mpsc::channel(QUEUE);
-        let writer = tasks.spawn("raft log writer", writer::run(opened.backend, work, shared.clone(), tasks.clone()));
-        Ok((Self { shared, disk: Some(Disk { queue, reader: opened.reader, tasks: tasks.clone() }) }, writer))
+        let writer = tasks.spawn("raft log writer", writer::run(opened.backend, work, shared.clone(), place.clone()));
+        Ok((Self { shared, disk: Some(Disk { queue, reader: opened.reader, place, recovered }) }, writer))
+    }
+
+    /// Bytes of the entries in memory.
+    #[cfg(test)]
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.shared.cache().bytes()
+    }
+
+    /// Where the reason will be once the disk has failed.
+    pub(in crate::raft) fn failure(&self) -> Arc<OnceLock<String>> {
+        self.shared.failure.clone()
     }
 
     /// Changes the cache and hands the disk's part of the work over in the same order.
@@ -128,7 +150,7 @@ impl LogStore {
             };
             let Some(disk) = &self.disk else { return Ok(entries) };
             let reader = disk.reader.clone();
-            let encoded: Encoded = disk.tasks.spawn_blocking(move || reader.read(from, end, max_bytes)).await.map_err(stopped)??;
+            let encoded: Encoded = disk.place.read(move || reader.read(from, end, max_bytes)).await??;
             // Purged while we read: what is gone is gone.
             if encoded.is_empty() && from >= self.shared.cache().first() {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("raft log entry {from} is missing")));
@@ -136,7 +158,9 @@ impl LogStore {
             for (index, bytes) in &encoded {
                 max_bytes = max_bytes.saturating_sub(bytes.len());
                 from = index + 1;
-                entries.push(codec::decode(bytes)?);
+                let mut entry = codec::decode(bytes)?;
+                disk.recovered.iter().for_each(|recovered| recovered.mend(&mut entry));
+                entries.push(entry);
             }
             if max_bytes == 0 {
                 return Ok(entries);

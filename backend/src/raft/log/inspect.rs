@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Head,
+    Head, Recovered,
     record::{self, Kind},
 };
 use crate::raft::codec;
@@ -21,6 +21,8 @@ pub(in crate::raft) struct Segment {
     pub(in crate::raft) span: Option<(u64, u64)>,
     /// Term of the last vote in it.
     pub(in crate::raft) vote: Option<u64>,
+    /// The configuration an operator gave, if the segment tells of one.
+    pub(in crate::raft) recovered: Option<Recovered>,
     /// Entries with the offset of their record.
     pub(in crate::raft) payloads: Vec<(u64, Vec<u8>)>,
 }
@@ -56,7 +58,7 @@ pub(in crate::raft) fn segments(wal: &Path) -> io::Result<impl Iterator<Item = S
 }
 
 fn segment(path: PathBuf, is_last: bool) -> Segment {
-    let mut found = Segment { size: 0, fault: None, span: None, vote: None, payloads: Vec::new(), path };
+    let mut found = Segment { size: 0, fault: None, span: None, vote: None, recovered: None, payloads: Vec::new(), path };
     let bytes = match fs::read(&found.path) {
         Ok(bytes) => bytes,
         Err(why) => {
@@ -79,6 +81,7 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
             Kind::Head => {
                 if let Ok(head) = codec::decode::<Head>(record.payload) {
                     found.vote = head.vote.map(|vote| vote.leader_id.term).or(found.vote);
+                    found.recovered = head.recovered.or_else(|| found.recovered.take());
                 }
             }
             // The entries written again follow; until then the log ends before them.

@@ -5,6 +5,8 @@
 
 mod cache;
 mod disk;
+#[cfg(any(test, feature = "sim"))]
+pub mod faulty;
 mod front;
 pub(super) mod inspect;
 mod record;
@@ -17,10 +19,12 @@ mod writer;
 use std::{io, path::Path, sync::Arc};
 
 pub(super) use front::LogStore;
+pub(super) use writer::Place;
 
+use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 
-use super::types::{LogId, Vote};
+use super::types::{Configuration, Entry, LogId, Membership, Vote};
 use crate::rt::durable::sync_dir;
 
 /// What a log keeps beside its entries.
@@ -33,6 +37,36 @@ pub(super) struct Head {
     pub(super) committed: Option<LogId>,
     /// Last entry removed because a snapshot covers it.
     pub(super) purged: Option<LogId>,
+    /// The configuration an operator gave after the quorum was lost.
+    pub(super) recovered: Option<Recovered>,
+}
+
+/// A configuration that counts instead of every one before it; see `recovery`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recovered {
+    /// The last entry there was when it was given.
+    pub(super) upto: Option<LogId>,
+    /// What every configuration up to then reads as.
+    pub(super) membership: Configuration,
+}
+
+impl Recovered {
+    /// Puts it in an entry that holds a former configuration.
+    pub(super) fn mend(&self, entry: &mut Entry) {
+        if let EntryPayload::Membership(membership) = &mut entry.payload
+            && Some(entry.log_id) <= self.upto
+        {
+            membership.clone_from(&self.membership);
+        }
+    }
+
+    /// Puts it in the place of a former configuration.
+    pub(super) fn replace(&self, membership: &mut Membership) {
+        let is_former = *membership.log_id() <= self.upto && membership.membership().nodes().next().is_some();
+        if is_former {
+            *membership = Membership::new(*membership.log_id(), self.membership.clone());
+        }
+    }
 }
 
 /// Entries in their encoded form, by index.
@@ -46,11 +80,18 @@ pub(super) trait Backend: Send + 'static {
     fn set_head(&mut self, head: &Head) -> io::Result<()>;
     /// Removes the entries from this index on.
     fn truncate_from(&mut self, index: u64) -> io::Result<()>;
-    /// Removes the entries up to this index, included; the head that says so was set before.
+    /// Removes the entries up to this index, included; the head that says so was set before. Space is freed later.
     fn purge_to(&mut self, index: u64) -> io::Result<()>;
     /// Makes everything so far durable. After an error the log takes no more writes.
     fn sync(&mut self) -> io::Result<()>;
+    /// What is left to be freed, to be done beside the writer.
+    fn sweep(&mut self) -> Option<Sweep> {
+        None
+    }
 }
+
+/// Frees space that nothing refers to any more.
+pub(super) type Sweep = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// The reading side, used beside the writer for entries that have left the cache.
 pub(super) trait Reader: Send + Sync + 'static {

@@ -1,10 +1,6 @@
 //! Every log store: openraft's own suite, crashes that lose what was not flushed, damage.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use openraft::{
     EntryPayload, RaftLogReader as _,
@@ -18,7 +14,7 @@ use shared::kv;
 use tempfile::TempDir;
 
 use super::{
-    disk::{Blocks, Disk},
+    disk::{self as disk_files, Disk as _},
     *,
 };
 use crate::{
@@ -26,7 +22,7 @@ use crate::{
         machine::Machine,
         types::{Entry, NodeId, Types},
     },
-    rt::{Rng, Tasks},
+    rt::{Rng, Tasks, clock},
     store::{Command, Store},
 };
 
@@ -38,7 +34,9 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Build {
         let log = match self.0 {
             "memory" => LogStore::in_memory(),
             // A cache of nothing makes every read come from disk.
-            backend => LogStore::with_cache(open(dir.path(), backend).expect("opens"), &tasks, 0).expect("opens").0,
+            backend => {
+                LogStore::with_cache(open(dir.path(), backend).expect("opens"), &tasks, Place::Threads(tasks.clone()), 0).expect("opens").0
+            }
         };
         Ok((dir, log, Machine::in_memory(Arc::new(Store::new()), &tasks)))
     }
@@ -78,131 +76,6 @@ fn the_log_of_another_store_is_not_ignored() {
     assert!(error.to_string().ends_with("holds a raft log of another store than \"sled\""), "{error}");
 }
 
-/// Sectors survive a crash one by one.
-const SECTOR: usize = 512;
-
-#[derive(Clone, Default)]
-struct Bytes {
-    now: Vec<u8>,
-    durable: Vec<u8>,
-}
-
-#[derive(Clone, Default)]
-struct Files {
-    now: BTreeMap<String, Bytes>,
-    /// Names that survive a crash; contents of a removed file are those at its removal.
-    durable: BTreeMap<String, Bytes>,
-    fail: bool,
-}
-
-/// A disk that loses at a crash what was not flushed.
-#[derive(Clone, Default)]
-struct Forgetful(Arc<Mutex<Files>>);
-
-struct Handle(Forgetful, String);
-
-impl Forgetful {
-    fn with<T>(&self, act: impl FnOnce(&mut Files) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn checked<T>(&self, act: impl FnOnce(&mut Files) -> Option<T>) -> io::Result<T> {
-        self.with(|files| if files.fail { Err(io::Error::other("disk on fire")) } else { act(files).ok_or(io::ErrorKind::NotFound.into()) })
-    }
-
-    /// The disk as found after a crash: of each sector that was not flushed, chance decides which version it is.
-    fn crash(&self, rng: &Rng) -> Self {
-        self.with(|files| {
-            let survive = |name: &String, bytes: &Bytes| {
-                let bytes = files.now.get(name).unwrap_or(bytes);
-                let length = if rng.below(2) == 0 { bytes.durable.len() } else { bytes.now.len() };
-                let mut found = vec![0; length];
-                for (at, sector) in found.chunks_mut(SECTOR).enumerate() {
-                    let from = if rng.below(2) == 0 { &bytes.durable } else { &bytes.now };
-                    let old = from.get(at * SECTOR..).unwrap_or_default();
-                    let shared = old.len().min(sector.len());
-                    sector[..shared].copy_from_slice(&old[..shared]);
-                    // What was flushed and not overwritten is the same in both.
-                    let kept = bytes.durable.get(at * SECTOR..).unwrap_or_default();
-                    let kept = &kept[..kept.len().min(sector.len())];
-                    sector[..kept.len()].copy_from_slice(kept);
-                }
-                (name.clone(), Bytes { now: found.clone(), durable: found })
-            };
-            let now: BTreeMap<_, _> = files.durable.iter().map(|(name, bytes)| survive(name, bytes)).collect();
-            Self(Arc::new(Mutex::new(Files { durable: now.clone(), now, fail: false })))
-        })
-    }
-
-    fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        self.with(|files| change(&mut files.now.get_mut(name).expect("is there").now));
-    }
-}
-
-impl Disk for Forgetful {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.checked(|files| Some(files.now.keys().cloned().collect()))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Blocks>> {
-        self.checked(|files| files.now.insert(name.to_owned(), Bytes::default()).is_none().then_some(()))?;
-        self.open(name)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn Blocks>> {
-        self.checked(|files| files.now.get(name).map(drop))?;
-        Ok(Arc::new(Handle(self.clone(), name.to_owned())))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.checked(|files| files.now.remove(name).map(drop))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.checked(|files| {
-            files.durable = files.now.clone();
-            Some(())
-        })
-    }
-
-    fn shown(&self, name: &str) -> String {
-        PathBuf::from("/disk").join(name).display().to_string()
-    }
-}
-
-impl Handle {
-    fn bytes<T>(&self, act: impl FnOnce(&mut Bytes) -> T) -> io::Result<T> {
-        self.0.checked(|files| files.now.get_mut(&self.1).map(act))
-    }
-}
-
-impl Blocks for Handle {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).expect("small");
-        self.bytes(|file| {
-            file.now.resize(file.now.len().max(offset + bytes.len()), 0);
-            file.now[offset..offset + bytes.len()].copy_from_slice(bytes);
-        })
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let offset = usize::try_from(offset).expect("small");
-        self.bytes(|file| file.now.get(offset..offset + length).map(<[u8]>::to_vec))?.ok_or(io::ErrorKind::UnexpectedEof.into())
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        self.bytes(|file| file.now.len() as u64)
-    }
-
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.bytes(|file| file.now.truncate(usize::try_from(length).expect("small")))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.bytes(|file| file.durable.clone_from(&file.now))
-    }
-}
-
 fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(openraft::impls::leader_id_std::LeaderId::new(term, NodeId::from(1)).to_committed(), index)
 }
@@ -213,93 +86,179 @@ fn entry(term: u64, index: u64) -> Entry {
     Entry::new(log_id(term, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
 }
 
-fn store(disk: &Forgetful, segment_bytes: u64) -> io::Result<LogStore> {
-    let opened = wal::open(Arc::new(disk.clone()), segment_bytes)?;
-    Ok(LogStore::with_cache(opened, &Tasks::new(), 2048)?.0)
+fn store(disk: &faulty::Disk, segment_bytes: u64) -> io::Result<LogStore> {
+    let (opened, place) = disk.open_log_with(segment_bytes)?;
+    Ok(LogStore::with_cache(opened, &Tasks::new(), place, 2048)?.0)
+}
+
+fn disk(seed: u64) -> faulty::Disk {
+    faulty::Disk::new(&Rng::from_seed(seed), Duration::from_millis(5))
 }
 
 async fn entries(log: &mut LogStore) -> Vec<Entry> {
     log.try_get_log_entries(0..u64::MAX).await.expect("reads")
 }
 
-/// What an observer of the log may rely on.
-#[derive(Default)]
-struct Promised {
-    entries: BTreeMap<u64, Entry>,
-    next: u64,
+/// What a log holds; entries as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    entries: BTreeMap<u64, String>,
     vote: Option<Vote>,
-    term: u64,
+    purged: Option<LogId>,
 }
 
-/// One life of the log, which ends with a crash; answers what it found on disk first.
-async fn live(disk: &Forgetful, rng: &Rng, promised: &mut Promised) {
+/// One change that is there or not, never half.
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Entry),
+    Vote(Vote),
+    /// From this index on.
+    Truncate(u64),
+    Purge(LogId),
+}
+
+impl Model {
+    fn next(&self) -> u64 {
+        let after = |index: u64| index + 1;
+        let purged = self.purged.map_or(0, |id| id.index() + 1);
+        self.entries.keys().next_back().copied().map_or(purged, after)
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Append(entry) => drop(self.entries.insert(entry.index(), format!("{entry:?}"))),
+            Step::Vote(vote) => self.vote = Some(*vote),
+            Step::Truncate(from) => self.entries.retain(|index, _| index < from),
+            Step::Purge(upto) => {
+                self.purged = Some(*upto);
+                self.entries.retain(|index, _| *index > upto.index());
+            }
+        }
+    }
+
+    /// What Raft could do next.
+    fn choose(&self, term: u64, rng: &Rng) -> Vec<Step> {
+        let last = self.entries.keys().next_back().copied();
+        match (rng.below(8), last) {
+            (0, _) => {
+                let leader_id = openraft::impls::leader_id_std::LeaderId::new(term, NodeId::from(1));
+                vec![Step::Vote(Vote { leader_id, committed: rng.below(2) == 0 })]
+            }
+            (1, Some(last)) => {
+                let first = self.entries.keys().next().copied().unwrap_or(last);
+                vec![Step::Truncate(last.saturating_sub(rng.below(6)).max(first))]
+            }
+            (2, Some(last)) => {
+                vec![Step::Purge(log_id(term, last.saturating_sub(rng.below(30)).max(self.next() - self.entries.len() as u64)))]
+            }
+            // A snapshot that reaches further than the log.
+            (3, _) if rng.below(4) == 0 => vec![Step::Purge(log_id(term, self.next() + rng.below(50)))],
+            _ => (0..=rng.below(12)).map(|at| Step::Append(entry(term, self.next() + at))).collect(),
+        }
+    }
+}
+
+/// The model after every step so far, and how many steps are known to be on disk.
+struct History {
+    states: Vec<Model>,
+    durable: usize,
+}
+
+impl History {
+    /// Nothing but what is found.
+    fn from(found: Model) -> Self {
+        Self { states: vec![found], durable: 0 }
+    }
+
+    fn now(&self) -> &Model {
+        self.states.last().expect("never empty")
+    }
+
+    fn take(&mut self, steps: &[Step]) {
+        for step in steps {
+            let mut next = self.now().clone();
+            next.take(step);
+            self.states.push(next);
+        }
+    }
+
+    /// Fails unless the log is as it was after some step, none that was acknowledged left out.
+    fn check(&self, found: &Model, what: &str) {
+        let possible = &self.states[self.durable..];
+        assert!(possible.contains(found), "{what}: found {found:?}\nacknowledged {:?}\nnewest {:?}", possible[0], self.now());
+    }
+}
+
+async fn found(log: &mut LogStore) -> Model {
+    let all = entries(log).await;
+    Model {
+        entries: all.into_iter().map(|entry| (entry.index(), format!("{entry:?}"))).collect(),
+        vote: log.read_vote().await.expect("reads"),
+        purged: log.get_log_state().await.expect("reads").last_purged_log_id,
+    }
+}
+
+/// Does one step, and waits for it at most for a random while; answers whether it was acknowledged.
+async fn act(log: &mut LogStore, step: &Step, rng: &Rng) -> bool {
+    let acting = async {
+        match step {
+            Step::Append(entry) => {
+                let (sender, flushed) = Types::oneshot();
+                log.append([entry.clone()], IOFlushed::signal(sender)).await.expect("is queued");
+                // Raft goes on before the flush.
+                if rng.below(3) > 0 {
+                    return false;
+                }
+                flushed.await.expect("is answered").expect("is flushed");
+            }
+            Step::Vote(vote) => log.save_vote(vote).await.expect("saves"),
+            Step::Truncate(0) => log.truncate_after(None).await.expect("truncates"),
+            Step::Truncate(from) => log.truncate_after(Some(log_id(0, from - 1))).await.expect("truncates"),
+            Step::Purge(upto) => log.purge(*upto).await.expect("purges"),
+        }
+        // A purge may be lost: the entries are still there then, which does no harm.
+        !matches!(step, Step::Purge(_))
+    };
+    clock::timeout(rng.jitter(Duration::from_millis(30)), acting).await.unwrap_or(false)
+}
+
+/// One life of the log, which ends with a crash in the midst of anything.
+async fn live(disk: &faulty::Disk, rng: &Rng, before: Option<History>, term: &mut u64) -> History {
     let mut log = store(disk, 4096).expect("opens again");
-    let found = entries(&mut log).await;
-    let found: BTreeMap<u64, Entry> = found.into_iter().map(|entry| (entry.index(), entry)).collect();
-    for (index, entry) in &promised.entries {
-        let same = found.get(index).is_some_and(|found| format!("{found:?}") == format!("{entry:?}"));
-        assert!(same, "entry {index} was acknowledged and is gone");
+    let now = found(&mut log).await;
+    if let Some(before) = before {
+        before.check(&now, "after a crash");
     }
-    assert_eq!(log.read_vote().await.expect("reads"), promised.vote);
-    promised.next = log.get_log_state().await.expect("reads").last_log_id.map_or(0, |id| id.index() + 1);
-    promised.entries = found;
-    for _ in 0..rng.below(8) {
-        promised.term += 1;
-        let mut waiting = Vec::new();
-        for _ in 0..rng.below(20) {
-            let (sender, flushed) = Types::oneshot();
-            let entry = entry(promised.term, promised.next);
-            log.append([entry.clone()], IOFlushed::signal(sender)).await.expect("appends");
-            waiting.push((entry, flushed));
-            promised.next += 1;
-        }
-        let answered = if rng.below(3) == 0 { rng.below(waiting.len() as u64 + 1) } else { waiting.len() as u64 };
-        for (entry, flushed) in waiting.into_iter().take(usize::try_from(answered).expect("small")) {
-            flushed.await.expect("is answered").expect("is flushed");
-            promised.entries.insert(entry.index(), entry);
-        }
-        match rng.below(4) {
-            0 => {
-                let vote =
-                    Vote { leader_id: openraft::impls::leader_id_std::LeaderId::new(promised.term, NodeId::from(1)), committed: false };
-                log.save_vote(&vote).await.expect("saves");
-                promised.vote = Some(vote);
+    let mut history = History::from(now);
+    for _ in 0..rng.below(40) {
+        *term += 1;
+        for step in history.now().choose(*term, rng) {
+            history.take(std::slice::from_ref(&step));
+            // What was handed over is written in order: whoever is acknowledged proves all before.
+            if act(&mut log, &step, rng).await {
+                history.durable = history.states.len() - 1;
             }
-            1 if promised.next > 0 => {
-                let last = promised.entries.keys().next_back().copied().unwrap_or(0);
-                if let Some(keep) = promised.entries.get(&last.saturating_sub(rng.below(4))).map(openraft::entry::RaftEntry::log_id) {
-                    log.truncate_after(Some(keep)).await.expect("truncates");
-                    promised.entries.retain(|index, _| *index <= keep.index());
-                    promised.next = keep.index() + 1;
-                }
-            }
-            2 => {
-                let upto = promised.entries.keys().copied().nth(usize::try_from(rng.below(30)).expect("small"));
-                if let Some(upto) = upto.and_then(|upto| promised.entries.get(&upto)).map(openraft::entry::RaftEntry::log_id) {
-                    log.purge(upto).await.expect("purges");
-                    promised.entries.retain(|index, _| *index > upto.index());
-                }
-            }
-            _ => log.save_committed(Some(log_id(promised.term, promised.next))).await.expect("saves"),
         }
+        log.save_committed(Some(log_id(*term, history.now().next()))).await.expect("saves");
     }
+    history
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_that_loses_what_was_not_flushed_loses_no_acknowledged_entry() {
-    for seed in 0..40 {
-        let (rng, mut promised, mut disk) = (Rng::from_seed(seed), Promised::default(), Forgetful::default());
+#[tokio::test(start_paused = true)]
+async fn a_wal_found_after_a_crash_lacks_nothing_but_what_was_not_flushed() {
+    for seed in 0..60 {
+        let (rng, mut disk, mut term, mut history) = (Rng::from_seed(seed), disk(seed), 0, None);
         for _ in 0..12 {
-            live(&disk, &rng, &mut promised).await;
-            disk = disk.crash(&rng);
+            history = Some(live(&disk, &rng, history, &mut term).await);
+            disk = disk.crash();
         }
-        assert!(promised.term > 0, "seed {seed} did nothing");
+        assert!(term > 20, "seed {seed} did little");
     }
 }
 
 /// A log of two segments, each batch one entry; the names of its files.
-async fn written() -> (Forgetful, Vec<String>) {
-    let disk = Forgetful::default();
+async fn written() -> (faulty::Disk, Vec<String>) {
+    let disk = disk(1);
     let mut log = store(&disk, 1024).expect("opens");
     for index in 0..12 {
         log.blocking_append([entry(1, index)]).await.expect("appends");
@@ -341,12 +300,13 @@ async fn a_torn_tail_is_cut_off_and_the_log_goes_on() {
 
 #[tokio::test]
 async fn after_a_disk_error_the_log_takes_nothing_more() {
-    let disk = Forgetful::default();
+    let disk = disk(1);
     let mut log = store(&disk, 1024).expect("opens");
     log.blocking_append([entry(1, 0)]).await.expect("appends");
-    disk.with(|files| files.fail = true);
-    assert!(log.blocking_append([entry(1, 1)]).await.is_err());
-    disk.with(|files| files.fail = false);
+    disk.fail(io::ErrorKind::StorageFull, "No space left on device");
+    let error = log.blocking_append([entry(1, 1)]).await.expect_err("fails").to_string();
+    assert!(error.contains("No space left on device"), "{error}");
+    disk.heal();
     assert!(log.blocking_append([entry(1, 2)]).await.is_err(), "the disk works again, but nobody knows what it lost");
 }
 
@@ -355,7 +315,64 @@ async fn purging_removes_whole_segments() {
     let (disk, names) = written().await;
     let mut log = store(&disk, 1024).expect("opens");
     log.purge(log_id(1, 11)).await.expect("purges");
+    assert_eq!(disk.list().expect("lists"), names, "not before it is known on disk");
+    log.save_vote(&Vote::new(1, NodeId::from(1))).await.expect("saves");
+    log.save_vote(&Vote::new(1, NodeId::from(1))).await.expect("saves");
     assert_eq!(disk.list().expect("lists"), names[names.len() - 1..]);
     let mut log = store(&disk, 1024).expect("opens");
     assert_eq!(log.get_log_state().await.expect("reads").last_log_id, Some(log_id(1, 11)));
+}
+
+/// What the newest entries take in memory, and that the others are still read.
+#[tokio::test]
+async fn the_cache_keeps_no_more_bytes_than_it_may_and_older_entries_come_from_disk() {
+    let (disk, budget) = (disk(3), 64 << 10);
+    let (opened, place) = disk.open_log_with(256 << 10).expect("opens");
+    let mut log = LogStore::with_cache(opened, &Tasks::new(), place, budget).expect("opens").0;
+    let large = |index: u64| {
+        let write = kv::Write { op: kv::Op::Set, key: index.to_string(), flags: 0, value: vec![7; 4000] };
+        Entry::new(log_id(1, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
+    };
+    for start in (0..400).step_by(8) {
+        log.blocking_append((start..start + 8).map(large)).await.expect("appends");
+        assert!(log.cached_bytes() <= budget, "{} bytes at entry {start}", log.cached_bytes());
+    }
+    let all = entries(&mut log).await;
+    assert_eq!(all.iter().map(openraft::entry::RaftEntry::index).collect::<Vec<_>>(), (0..400).collect::<Vec<_>>());
+    let some = log.limited_get_log_entries(0, 400).await.expect("reads");
+    assert!(!some.is_empty() && some.len() <= 400, "a message has a limit, too");
+    assert_eq!(format!("{:?}", log.try_get_log_entries(5..7).await.expect("reads")), format!("{:?}", [large(5), large(6)]));
+}
+
+/// How long the longest append took beside the purge of some segments of the default size on a real disk; printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_many_segments_does_not_stall_appends() {
+    const SEGMENT: u64 = 4 << 20;
+    let (dir, tasks) = (tempfile::tempdir().expect("temp dir"), Tasks::new());
+    let opened = wal::open(Arc::new(disk_files::Directory::open(dir.path()).expect("opens")), SEGMENT).expect("opens");
+    let mut log = LogStore::with_cache(opened, &tasks, Place::Threads(tasks.clone()), 1 << 20).expect("opens").0;
+    let large = |index: u64| {
+        let write = kv::Write { op: kv::Op::Set, key: index.to_string(), flags: 0, value: vec![7; 16 << 10] };
+        Entry::new(log_id(1, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
+    };
+    let mut next = 0;
+    while next < 3000 {
+        log.blocking_append((next..next + 100).map(large)).await.expect("appends");
+        next += 100;
+    }
+    let files = || std::fs::read_dir(dir.path()).expect("lists").count();
+    let before = files();
+    assert!(before > 8, "{before} files");
+    log.purge(log_id(1, 2990)).await.expect("purges");
+    let mut longest = Duration::ZERO;
+    let deadline = clock::Instant::now() + Duration::from_secs(20);
+    while files() > 3 {
+        let began = clock::Instant::now();
+        log.blocking_append([large(next)]).await.expect("appends");
+        longest = longest.max(began.elapsed());
+        next += 1;
+        assert!(clock::Instant::now() < deadline, "{} of {before} files are left", files());
+    }
+    println!("longest append beside the removal of {} segments of 4 MiB: {longest:?}", before - files());
+    assert_eq!(entries(&mut log).await.first().map(openraft::entry::RaftEntry::index), Some(2991));
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Backend, Encoded, Head, Opened, Reader,
+    Backend, Encoded, Head, Opened, Reader, Sweep,
     disk::{Blocks, Disk},
     record::{self, Kind},
 };
@@ -19,6 +19,8 @@ use crate::raft::codec;
 
 /// A segment is full from here on.
 pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
+/// What is read at once, about: as much as lies together.
+const RUN_BYTES: u64 = 1 << 20;
 /// What is handed to the kernel at once at most, before the flush.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -85,7 +87,10 @@ pub(super) struct Wal {
     /// Bytes of the last segment handed to the kernel.
     written: u64,
     buffer: Vec<u8>,
+    /// Everything up to here is purged, which is not on disk yet.
     purged: Option<u64>,
+    /// Segments nothing refers to any more, oldest first.
+    unused: Vec<u64>,
 }
 
 fn name(number: u64) -> String {
@@ -102,8 +107,17 @@ fn damaged(disk: &dyn Disk, number: u64, offset: usize, what: &str) -> io::Error
 /// # Errors
 /// The disk; damage, naming file and offset.
 pub(super) fn open(disk: Arc<dyn Disk>, segment_bytes: u64) -> io::Result<Opened> {
-    let mut wal =
-        Wal { disk, map: Arc::default(), segment_bytes, head: Head::default(), synced: 0, written: 0, buffer: Vec::new(), purged: None };
+    let mut wal = Wal {
+        disk,
+        map: Arc::default(),
+        segment_bytes,
+        head: Head::default(),
+        synced: 0,
+        written: 0,
+        buffer: Vec::new(),
+        purged: None,
+        unused: Vec::new(),
+    };
     let mut numbers: Vec<u64> = wal.disk.list()?.iter().filter_map(|name| name.strip_suffix(".wal")?.parse().ok()).collect();
     numbers.sort_unstable();
     let mut expected = numbers.first().copied();
@@ -225,18 +239,12 @@ impl Wal {
         Ok(())
     }
 
-    /// Removes the segments that hold nothing but purged entries, oldest first.
-    fn remove_purged(&mut self, purged: u64) -> io::Result<()> {
+    /// Lets go of the segments that hold nothing but purged entries.
+    fn release(&mut self, purged: u64) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let mut removed = false;
         while map.segments.len() > 1 && map.segments.front().is_some_and(|segment| segment.last.is_none_or(|last| last <= purged)) {
-            if let Some(segment) = map.segments.pop_front() {
-                self.disk.remove(&name(segment.number))?;
-                removed = true;
-            }
+            self.unused.extend(map.segments.pop_front().map(|segment| segment.number));
         }
-        drop(map);
-        if removed { self.disk.sync() } else { Ok(()) }
     }
 }
 
@@ -277,31 +285,67 @@ impl Backend for Wal {
         if self.synced >= self.segment_bytes {
             self.begin_segment()?;
         }
-        match self.purged.take() {
-            Some(purged) => self.remove_purged(purged),
-            None => Ok(()),
+        // Not before the head that says so is on disk.
+        if let Some(purged) = self.purged.take() {
+            self.release(purged);
         }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Option<Sweep> {
+        if self.unused.is_empty() {
+            return None;
+        }
+        let (unused, disk) = (std::mem::take(&mut self.unused), self.disk.clone());
+        // Oldest first and one by one: a crash leaves no gap.
+        Some(Box::new(move || {
+            unused.iter().try_for_each(|number| {
+                disk.remove(&name(*number))?;
+                disk.sync()
+            })
+        }))
     }
 }
 
 /// The reading side.
 struct MapReader(Arc<RwLock<Map>>);
 
+impl MapReader {
+    /// Entries that lie together in one file, from this one on: the file and their places.
+    fn run(&self, from: u64, to: u64, mut max_bytes: usize) -> Option<(Arc<dyn Blocks>, Vec<Place>)> {
+        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let position = |index: u64| usize::try_from(index.saturating_sub(map.first)).unwrap_or(usize::MAX).min(map.places.len());
+        let mut places: Vec<Place> = Vec::new();
+        let first = *map.places.get(position(from)).filter(|_| from >= map.first)?;
+        for place in map.places.range(position(from)..position(to)) {
+            let together = place.segment == first.segment && place.offset >= first.offset && place.offset - first.offset < RUN_BYTES;
+            if !together || max_bytes == 0 {
+                break;
+            }
+            max_bytes = max_bytes.saturating_sub(place.length);
+            places.push(*place);
+        }
+        let segment = map.segments.iter().find(|segment| segment.number == first.segment)?;
+        Some((segment.file.clone(), places))
+    }
+}
+
 impl Reader for MapReader {
     fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Encoded> {
-        let (mut entries, mut left) = (Encoded::new(), max_bytes);
-        for index in from..to {
-            let (file, place) = {
-                let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
-                let position = index.checked_sub(map.first).and_then(|position| usize::try_from(position).ok());
-                let Some(place) = position.and_then(|position| map.places.get(position)).copied() else { break };
-                let Some(segment) = map.segments.iter().find(|segment| segment.number == place.segment) else { break };
-                (segment.file.clone(), place)
-            };
-            entries.push((index, file.read_at(place.offset, place.length)?));
-            left = left.saturating_sub(place.length);
-            if left == 0 {
-                break;
+        let (mut entries, mut left, mut next) = (Encoded::new(), max_bytes, from);
+        while next < to
+            && left > 0
+            && let Some((file, places)) = self.run(next, to, left)
+            && let (Some(first), Some(last)) = (places.first(), places.last())
+        {
+            let start = first.offset;
+            let at = |offset: u64| usize::try_from(offset - start).map_err(io::Error::other);
+            let bytes = file.read_at(start, at(last.offset)? + last.length)?;
+            for place in &places {
+                let from = at(place.offset)?;
+                entries.push((next, bytes[from..from + place.length].to_vec()));
+                left = left.saturating_sub(place.length);
+                next += 1;
             }
         }
         Ok(entries)

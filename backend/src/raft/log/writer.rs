@@ -1,10 +1,15 @@
 //! The one writer of a durable log: takes what has queued up, writes it in order and flushes once.
 //! After an error it never touches the disk again: a failed flush may have lost pages that a second one would not miss.
 
+#[cfg(any(test, feature = "sim"))]
+use std::time::Duration;
 use std::{io, sync::Arc};
 
 use openraft::storage::IOFlushed;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{Backend, Encoded, Head, front::Shared};
 use crate::{raft::types::Types, rt::Tasks};
@@ -28,32 +33,97 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// A purge that is lost does no harm: the entries are still there then.
     fn needs_flush(&self) -> bool {
-        !matches!(self, Self::Head(_, None))
+        !matches!(self, Self::Head(_, None) | Self::Purge(..))
+    }
+}
+
+/// Where the disk's work is done.
+#[derive(Clone)]
+pub(in crate::raft) enum Place {
+    /// On a thread that may block.
+    Threads(Tasks),
+    /// In the calling task, without threads, for a disk in memory whose flushes take up to so long.
+    #[cfg(any(test, feature = "sim"))]
+    Inline { rng: crate::rt::Rng, slowest_flush: Duration },
+}
+
+impl Place {
+    /// Does work that only reads.
+    pub(super) async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        match self {
+            Self::Threads(tasks) => tasks.spawn_blocking(work).await.map_err(io::Error::other),
+            #[cfg(any(test, feature = "sim"))]
+            Self::Inline { .. } => Ok(work()),
+        }
+    }
+
+    /// Writes a batch and flushes it if need be; nothing comes back when the writing panicked.
+    async fn write(&self, mut backend: Box<dyn Backend>, batch: Vec<Work>) -> Option<(Box<dyn Backend>, Vec<Work>, io::Result<()>)> {
+        match self {
+            Self::Threads(tasks) => {
+                let step = tasks.spawn_blocking(move || {
+                    let result = write(backend.as_mut(), &batch).and_then(|()| flush(backend.as_mut(), &batch));
+                    (backend, batch, result)
+                });
+                step.await.ok()
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Self::Inline { rng, slowest_flush } => {
+                let written = write(backend.as_mut(), &batch);
+                crate::rt::clock::sleep(rng.jitter(*slowest_flush)).await;
+                let result = written.and_then(|()| flush(backend.as_mut(), &batch));
+                Some((backend, batch, result))
+            }
+        }
+    }
+}
+
+/// Space being freed beside the writer, one thing at a time, so that no append waits for it.
+#[derive(Default)]
+struct Sweeping(Option<JoinHandle<()>>);
+
+impl Sweeping {
+    fn go_on(&mut self, backend: &mut dyn Backend, place: &Place) {
+        if self.0.as_ref().is_some_and(|sweeping| !sweeping.is_finished()) {
+            return;
+        }
+        let Some(sweep) = backend.sweep() else { return };
+        let sweep = move || {
+            if let Err(error) = sweep() {
+                tracing::warn!(%error, "purged raft log segments are not removed");
+            }
+        };
+        match place {
+            Place::Threads(tasks) => self.0 = Some(tasks.spawn_blocking(sweep)),
+            #[cfg(any(test, feature = "sim"))]
+            Place::Inline { .. } => sweep(),
+        }
     }
 }
 
 /// Runs until every [`super::LogStore`] is gone.
-pub(super) async fn run(mut backend: Box<dyn Backend>, mut queue: mpsc::Receiver<Work>, shared: Arc<Shared>, tasks: Tasks) {
-    let mut failure: Option<String> = None;
+pub(super) async fn run(mut backend: Box<dyn Backend>, mut queue: mpsc::Receiver<Work>, shared: Arc<Shared>, place: Place) {
+    let (mut failure, mut sweeping): (Option<String>, _) = (None, Sweeping::default());
     loop {
         let mut batch = Vec::new();
         if queue.recv_many(&mut batch, BATCH).await == 0 {
             return;
         }
         if failure.is_none() {
-            let step = tasks.spawn_blocking(move || {
-                let result = write(backend.as_mut(), &batch);
-                (backend, batch, result)
-            });
-            let Ok((returned, written, result)) = step.await else { return };
+            let Some((returned, written, result)) = place.write(backend, batch).await else { return };
             (backend, batch) = (returned, written);
             if let Err(error) = result {
                 tracing::error!(%error, "raft log failed; this server takes no writes until it is restarted");
+                shared.failed(&error.to_string());
                 failure = Some(error.to_string());
             }
         }
         answer(batch, failure.as_deref(), &shared);
+        if failure.is_none() {
+            sweeping.go_on(backend.as_mut(), &place);
+        }
     }
 }
 
@@ -69,6 +139,10 @@ fn write(backend: &mut dyn Backend, batch: &[Work]) -> io::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+fn flush(backend: &mut dyn Backend, batch: &[Work]) -> io::Result<()> {
     if batch.iter().any(Work::needs_flush) { backend.sync() } else { Ok(()) }
 }
 
