@@ -21,5 +21,6 @@ pub mod operator;
 pub mod page;
 pub mod raft;
 pub mod service;
+pub mod snapshot;
 pub mod status;
 pub mod ui;

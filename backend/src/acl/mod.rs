@@ -32,6 +32,8 @@ pub enum Access<'a> {
     OperatorRead,
     /// Change operator data.
     OperatorWrite,
+    /// Save and restore everything: only those who manage access control.
+    Snapshot,
     /// See the gossip keys.
     KeyringRead,
     /// Change the gossip keys.

@@ -97,6 +97,7 @@ pub(super) fn server(config: &Config, node_id: &str, calls: &rpc::Pool, servers:
         node_id: node_id.to_owned(),
         rpc_pool: Some(calls.clone()),
         autopilot: autopilot(config),
+        temp_dir: config.data_dir.as_ref().map_or_else(std::env::temp_dir, |dir| dir.join("raft")),
         ..server::Options::new(&config.datacenter, &config.node_name, servers.clone())
     }
 }

@@ -1,11 +1,12 @@
 //! Raft's messages over the RPC pool. A server's address is what gossip says now; the one in the Raft configuration is only used
 //! for a server gossip does not know, so that a server that moved is found.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     raft::{self, Lane, Peer, TransportError},
     rpc,
+    rt::chunks::Chunks,
 };
 
 /// The sending side.
@@ -14,21 +15,38 @@ pub(super) struct Transport {
     pub(super) servers: rpc::Servers,
 }
 
+impl Transport {
+    fn address(&self, peer: &Peer) -> Result<SocketAddr, TransportError> {
+        let known = self.servers.find(&peer.id).map(|server| server.address);
+        let address = known.or_else(|| peer.address.parse().ok());
+        address.ok_or_else(|| TransportError::Unreachable(format!("{:?} is no address", peer.address)))
+    }
+}
+
+/// Its number on the wire.
+fn number(lane: Lane) -> u8 {
+    match lane {
+        Lane::Heartbeat => 0,
+        Lane::Log => 1,
+        Lane::Snapshot => 2,
+    }
+}
+
+fn failed(error: rpc::Failure) -> TransportError {
+    match error {
+        rpc::Failure::NotSent(why) => TransportError::Unreachable(why),
+        other => TransportError::Broken(other.to_string()),
+    }
+}
+
 #[async_trait::async_trait]
 impl raft::Transport for Transport {
     async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let known = self.servers.find(&peer.id).map(|server| server.address);
-        let address = known.or_else(|| peer.address.parse().ok());
-        let address = address.ok_or_else(|| TransportError::Unreachable(format!("{:?} is no address", peer.address)))?;
-        let lane = match lane {
-            Lane::Heartbeat => 0,
-            Lane::Log => 1,
-            Lane::Snapshot => 2,
-        };
-        self.pool.raft(address, lane, message).await.map_err(|error| match error {
-            rpc::Failure::NotSent(why) => TransportError::Unreachable(why),
-            other => TransportError::Broken(other.to_string()),
-        })
+        self.pool.raft(self.address(peer)?, number(lane), message).await.map_err(failed)
+    }
+
+    async fn send_snapshot(&self, peer: &Peer, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, TransportError> {
+        self.pool.raft_snapshot(self.address(peer)?, number(Lane::Snapshot), offer, contents).await.map_err(failed)
     }
 }
 
@@ -39,6 +57,10 @@ pub(super) struct Receiver(pub(super) raft::Handle);
 impl rpc::RaftReceiver for Receiver {
     async fn receive(&self, message: &[u8]) -> Vec<u8> {
         self.0.receive(message).await
+    }
+
+    async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8> {
+        self.0.receive_snapshot(offer, contents).await
     }
 }
 

@@ -210,12 +210,18 @@ impl Client {
     }
 
     async fn bytes<E: Endpoint>(&self, endpoint: &E) -> Result<Vec<u8>, Error> {
-        let response = self.send(E::METHOD, &endpoint.url(), endpoint.body(), Some(DEADLINE)).await?;
+        let response = self.send(E::METHOD, &endpoint.url(), endpoint.body().map(Into::into), Some(DEADLINE)).await?;
         let body = response.bytes().await.map_err(|why| Error::Transport(words(&why)))?;
         Ok(body.to_vec())
     }
 
-    async fn send(&self, method: &str, url: &str, body: Option<Vec<u8>>, deadline: Option<Duration>) -> Result<reqwest::Response, Error> {
+    async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        body: Option<reqwest::Body>,
+        deadline: Option<Duration>,
+    ) -> Result<reqwest::Response, Error> {
         let full = format!("{}/v1/{url}", self.target.url);
         let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|why| Error::Transport(why.to_string()))?;
         let verb = title(method.as_str());
@@ -252,11 +258,32 @@ impl Client {
         format!("dial {place}: connect: {}", words(why))
     }
 
+    /// Sends a body as it comes.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub(super) async fn upload(
+        &self,
+        method: &str,
+        url: &str,
+        body: impl Stream<Item = std::io::Result<Vec<u8>>> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.send(method, url, Some(reqwest::Body::wrap_stream(body)), Some(DEADLINE)).await.map(drop)
+    }
+
     /// Opens a stream of lines that ends only with the agent.
     ///
     /// # Errors
     /// As for [`Self::call`].
     pub(super) async fn lines(&self, url: &str) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + use<>, Error> {
+        self.pieces(url).await
+    }
+
+    /// Opens a body of any length, which comes in pieces.
+    ///
+    /// # Errors
+    /// As for [`Self::call`].
+    pub(super) async fn pieces(&self, url: &str) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + use<>, Error> {
         let response = self.send("GET", url, None, None).await?;
         Ok(response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()).map_err(|why| Error::Transport(words(&why)))))
     }

@@ -63,6 +63,7 @@ pub(super) const GROUPS: &[(&str, &str, &str)] = &[
     ("kv", "Reads and writes keys", "Works with the key/value store: muster kv put greeting hello, muster kv get greeting."),
     ("operator", "Sees and changes the servers", "Shows who is in the Raft configuration and what autopilot does, and changes both."),
     ("services", "Registers and deregisters services", "Changes the services of the agent that is asked."),
+    ("snapshot", "Saves and restores the state", "Saves the state of a datacenter's servers to a file, restores it, tells what is in it."),
 ];
 
 /// Every command, sorted by name.
@@ -225,6 +226,31 @@ pub(super) const COMMANDS: &[Command] = &[
         SERVICES_REGISTER,
     ),
     command(
+        "snapshot inspect",
+        "Tells what is in a saved file",
+        "[options] FILE",
+        "Checks a file whole and prints what it is and how much of what is in it. Needs no agent.",
+        Calls::Nobody,
+        SNAPSHOT_INSPECT,
+    ),
+    command(
+        "snapshot restore",
+        "Restores a saved file",
+        "[options] FILE",
+        "Replaces the state of all servers of the datacenter by that of the file, which is checked first.",
+        Calls::Server,
+        &[],
+    ),
+    command(
+        "snapshot save",
+        "Saves the state to a file",
+        "[options] FILE",
+        "Saves the state of the servers at one moment, reads the file again and gives it its name once it is found whole. With -stale any \
+         server answers, also when none leads.",
+        Calls::Server,
+        &[],
+    ),
+    command(
         "validate",
         "Checks configuration files",
         "[options] FILE_OR_DIRECTORY ...",
@@ -314,6 +340,13 @@ pub(super) const SERVICES_REGISTER: &[Flag] = &[
     value("port", "number", "Port."),
     value("tag", "string", "Tag; may be repeated."),
     value("tagged-address", "name=host:port", "Address for a purpose; may be repeated."),
+];
+
+const SNAPSHOT_INSPECT: &[Flag] = &[
+    value("format", "string", "pretty or json. Default: pretty."),
+    value("kvdepth", "number", "With -kvdetails: how many parts of a key to tell apart. Default: 2."),
+    switch("kvdetails", "Tell how much the keys take, by prefix."),
+    value("kvfilter", "prefix", "With -kvdetails: only keys with this prefix."),
 ];
 
 const AGENT: &[Flag] = &[

@@ -19,6 +19,7 @@ mod operator;
 mod print;
 mod services;
 mod signal;
+mod snapshot;
 mod validate;
 
 use std::{fs, io::Read as _};
@@ -127,6 +128,7 @@ fn execute(command: &Command, args: &Args, environment: &dyn Fn(&str) -> Option<
         "demo" => return demo::demo(args, print),
         "doctor" => return doctor::doctor(args, environment, print),
         "keygen" => return keygen::keygen(print),
+        "snapshot inspect" => return snapshot::inspect(args, print),
         "version" => return keygen::version(args, print),
         "validate" => return validate::validate(args, print),
         _ => {}
@@ -172,6 +174,8 @@ async fn call(name: &str, args: &Args, client: &Client, print: &mut Print) -> u8
         "reload" => monitor::reload(client, print).await,
         "services deregister" => services::deregister(args, client, print).await,
         "services register" => services::register(args, client, print).await,
+        "snapshot restore" => snapshot::restore(args, client, print).await,
+        "snapshot save" => snapshot::save(args, client, print).await,
         other => {
             print.say(format!("{other}: not built into this binary"));
             UNKNOWN

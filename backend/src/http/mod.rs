@@ -44,6 +44,7 @@ mod health;
 mod kv;
 mod listing;
 mod remote;
+mod snapshot;
 mod status;
 pub mod ui;
 mod ui_internal;
@@ -204,6 +205,12 @@ fn routes() -> routes::Table {
         .on(Method::DELETE, "/v1/operator/keyring", operator::keyring)
         .get("/v1/muster/raft", operator::raft)
         .get("/v1/muster/gossip", operator::gossip)
+        .get("/v1/snapshot", snapshot::save)
+        .put("/v1/snapshot", snapshot::restore)
+        .put("/v1/muster/snapshot/inspect", snapshot::inspect)
+        .get("/v1/muster/snapshots", snapshot::list)
+        .put("/v1/muster/snapshots", snapshot::take)
+        .on(Method::POST, "/v1/muster/snapshots", snapshot::take)
         .put("/v1/catalog/register", catalog::register)
         .put("/v1/catalog/deregister", catalog::deregister)
         .get("/v1/catalog/datacenters", catalog::datacenters)

@@ -14,11 +14,11 @@ use openraft::{
 
 use super::{
     log::Recovered,
-    snapshot::{self, Archive, Image},
+    snapshot::{self, Archive, Contents, Head, Image},
     types::{LogId, Membership, Snapshot, SnapshotMeta, Types},
 };
 use crate::{
-    rt::Tasks,
+    rt::{Clock, Tasks},
     store::{Command, Reply, State, Store},
 };
 
@@ -26,7 +26,16 @@ use crate::{
 const BATCH: usize = 512;
 
 /// Newest snapshot, shared by the machine and its builder.
-pub(super) type Newest = Arc<Mutex<Option<(SnapshotMeta, Image)>>>;
+pub(super) type Newest = Arc<Mutex<Option<Image>>>;
+
+/// Who takes snapshots here, as they note it, and what is needed to take them.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// This server's name.
+    pub(super) server: String,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+}
 
 /// openraft's side of the store. Its only writer.
 pub(super) struct Machine {
@@ -36,35 +45,46 @@ pub(super) struct Machine {
     newest: Newest,
     /// None in memory.
     archive: Option<Archive>,
-    tasks: Tasks,
+    origin: Origin,
 }
 
 impl Machine {
     /// A machine that has applied nothing yet and keeps snapshots in memory.
-    pub(super) fn in_memory(store: Arc<Store>, tasks: &Tasks) -> Self {
+    pub(super) fn in_memory(store: Arc<Store>, origin: Origin) -> Self {
         let (membership, newest) = (Membership::default(), Newest::default());
-        Self { store, applied: None, membership, newest, archive: None, tasks: tasks.clone() }
+        Self { store, applied: None, membership, newest, archive: None, origin }
     }
 
     /// As [`Machine::in_memory`], with the snapshot that a former life left there.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn resumed(store: Arc<Store>, tasks: &Tasks, newest: Newest) -> Self {
-        Self { newest, ..Self::in_memory(store, tasks) }
+    pub(super) fn resumed(store: Arc<Store>, origin: Origin, newest: Newest) -> Self {
+        Self { newest, ..Self::in_memory(store, origin) }
     }
 
-    /// A machine that goes on from the newest snapshot of the archive.
+    /// A machine that goes on from the newest snapshot of the archive, and what is damaged of newer ones.
     ///
     /// # Errors
     /// The disk.
-    pub(super) fn on_disk(store: Arc<Store>, archive: Archive, tasks: &Tasks) -> io::Result<Self> {
-        let mut machine = Self::in_memory(store, tasks);
-        if let Some((meta, image, state)) = archive.newest()? {
+    pub(super) fn on_disk(store: Arc<Store>, archive: Archive, origin: Origin) -> io::Result<(Self, Vec<String>)> {
+        let mut machine = Self::in_memory(store, origin);
+        let found = archive.newest()?;
+        if let Some((image, state)) = found.newest {
             machine.store.install(state);
-            (machine.applied, machine.membership) = (meta.last_log_id, meta.last_membership.clone());
-            machine.newest = Arc::new(Mutex::new(Some((meta, image))));
+            (machine.applied, machine.membership) = (image.head.last_log_id, image.head.last_membership.clone());
+            machine.newest = Arc::new(Mutex::new(Some(image)));
         }
         machine.archive = Some(archive);
-        Ok(machine)
+        Ok((machine, found.damaged))
+    }
+
+    /// The newest snapshot, also of later ones.
+    pub(super) fn newest(&self) -> Newest {
+        self.newest.clone()
+    }
+
+    /// Where snapshots are kept; none in memory.
+    pub(super) fn archive(&self) -> Option<Archive> {
+        self.archive.clone()
     }
 
     /// Index of the last entry applied.
@@ -85,13 +105,13 @@ impl Machine {
     /// Lets the configuration that an operator gave take the place of the one in the snapshot.
     pub(super) fn recover(&mut self, recovered: &Recovered) {
         recovered.replace(&mut self.membership);
-        if let Some((meta, _)) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            recovered.replace(&mut meta.last_membership);
+        if let Some(image) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            recovered.replace(&mut image.head.last_membership);
         }
     }
 
     fn keeper(&self) -> Keeper {
-        Keeper { newest: self.newest.clone(), archive: self.archive.clone(), tasks: self.tasks.clone() }
+        Keeper { newest: self.newest.clone(), archive: self.archive.clone(), origin: self.origin.clone() }
     }
 
     /// Applies what is ready and answers it.
@@ -153,49 +173,74 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
-        Builder { meta, state: self.store.state(), keeper: self.keeper() }
+        let head = Head {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+            taken_at_ms: self.origin.clock.wall_ms(),
+            size_bytes: 0,
+            server: self.origin.server.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Builder { head, state: self.store.state(), keeper: self.keeper() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: Image) -> io::Result<()> {
-        let state = self.tasks.spawn_blocking(move || snapshot::state(&image)).await.map_err(io::Error::other)??;
         // On disk first: the log before it goes next.
-        self.keeper().keep(meta.clone(), state.clone()).await?;
-        self.store.install((*state).clone());
+        let (keeper, before) = (self.keeper(), self.store.state());
+        let state = self.origin.tasks.spawn_blocking(move || keeper.install(&image)).await.map_err(io::Error::other)??;
+        self.store.install(State::clone(&state));
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
+        // A large state takes a while to be freed.
+        self.origin.tasks.spawn_blocking(move || drop(before));
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(newest.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+        Ok(newest.map(|snapshot| Snapshot { meta: snapshot.head.meta(), snapshot }))
     }
 }
 
-/// Keeps the newest snapshot, in memory or on disk.
+/// Keeps the newest snapshot, in memory or on disk. Its functions block.
+#[derive(Clone)]
 struct Keeper {
     newest: Newest,
     archive: Option<Archive>,
-    tasks: Tasks,
+    origin: Origin,
 }
 
 impl Keeper {
-    async fn keep(&self, meta: SnapshotMeta, state: Arc<State>) -> io::Result<Image> {
-        let image = match self.archive.clone() {
-            Some(archive) => {
-                let meta = meta.clone();
-                self.tasks.spawn_blocking(move || archive.save(&meta, &state)).await.map_err(io::Error::other)??
-            }
-            None => Image::State(state),
+    fn take(&self, head: Head, state: Arc<State>) -> io::Result<Image> {
+        let image = match &self.archive {
+            Some(archive) => archive.save(head, &state)?,
+            None => Image { head: Head { size_bytes: snapshot::size(&state)?, ..head }, contents: Contents::State(state) },
         };
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, image.clone()));
-        Ok(image)
+        Ok(self.note(image))
+    }
+
+    /// Keeps another server's snapshot; answers its state.
+    fn install(&self, image: &Image) -> io::Result<Arc<State>> {
+        let state = image.state()?;
+        match &image.contents {
+            Contents::Received(received) => self.note(received.keep(image.head.clone())?),
+            _ => self.take(image.head.clone(), state.clone())?,
+        };
+        Ok(state)
+    }
+
+    /// A snapshot that was being built while a newer one came is not the newest.
+    fn note(&self, image: Image) -> Image {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.as_ref().is_none_or(|known| known.head.place() <= image.head.place()) {
+            *newest = Some(image.clone());
+        }
+        image
     }
 }
 
 /// Makes a snapshot of the state as it was when the builder was made.
 pub(super) struct Builder {
-    meta: SnapshotMeta,
+    head: Head,
     state: Arc<State>,
     keeper: Keeper,
 }
@@ -204,7 +249,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let snapshot = self.keeper.keep(self.meta.clone(), self.state.clone()).await?;
-        Ok(Snapshot { meta: self.meta.clone(), snapshot })
+        let (keeper, head, state) = (self.keeper.clone(), self.head.clone(), self.state.clone());
+        let taking = self.keeper.origin.tasks.spawn_blocking(move || keeper.take(head, state));
+        let snapshot = taking.await.map_err(io::Error::other)??;
+        Ok(Snapshot { meta: snapshot.head.meta(), snapshot })
     }
 }

@@ -6,6 +6,7 @@ mod log;
 mod machine;
 mod membership;
 mod network;
+mod reception;
 mod recovery;
 mod service;
 mod snapshot;
@@ -23,7 +24,7 @@ pub use recovery::read_peers;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    rt::Runtime,
+    rt::{Runtime, chunks::Chunks},
     store::{Command, Reply, Store},
 };
 
@@ -151,6 +152,34 @@ pub struct Contact {
     pub leader_known: bool,
     /// Milliseconds since it was heard, 0 on the leader; `None` when it never was.
     pub last_ms: Option<u64>,
+}
+
+/// A snapshot this server keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Term of its last entry.
+    pub term: u64,
+    /// Index of its last entry.
+    pub index: u64,
+    /// Bytes of its contents.
+    pub size_bytes: u64,
+    /// When it was taken, milliseconds since 1970.
+    pub taken_at_ms: u64,
+    /// Name of the server that took it.
+    pub server: String,
+    /// Version of Muster that took it; empty when it was not noted.
+    pub version: String,
+}
+
+/// What a server keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Newest first.
+    pub kept: Vec<Snapshot>,
+    /// How many are kept at most.
+    pub retained: usize,
+    /// Entries after which the next one is taken by itself.
+    pub threshold: u64,
 }
 
 /// Clone-cheap handle to this server's Raft node.
@@ -339,6 +368,27 @@ impl Handle {
     #[cfg(test)]
     pub(crate) async fn break_core(&self) {
         self.node.break_core().await;
+    }
+
+    /// Takes a snapshot that another server's [`Transport::send_snapshot`] brought here.
+    pub async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8> {
+        self.node.receive_snapshot(offer, contents).await
+    }
+
+    /// The snapshots kept here.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn snapshots(&self) -> Result<Snapshots, Error> {
+        self.node.snapshots().await
+    }
+
+    /// Takes a snapshot now and answers it; when nothing was applied since the last one, that one.
+    ///
+    /// # Errors
+    /// The disk, or it takes too long.
+    pub async fn take_snapshot(&self) -> Result<Snapshot, Error> {
+        self.node.take_snapshot().await
     }
 
     /// Stops the node; the log is closed once this returns.

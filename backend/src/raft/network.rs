@@ -15,10 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Peer, codec,
-    snapshot::{self, Image},
-    types::{NodeId, Raft, Server, Snapshot, SnapshotMeta, Types, Vote},
+    snapshot::{self, Head, Image},
+    types::{NodeId, Raft, Server, Snapshot, Types, Vote},
 };
-use crate::rt::clock;
+use crate::rt::{
+    Tasks,
+    chunks::{self, Chunks},
+    clock,
+};
 
 /// Which of a peer's connections carries a message, so that one kind never waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +46,8 @@ pub enum TransportError {
     Broken(String),
 }
 
-/// Carries messages between servers; plugged in by `agent`. The peer's side hands them to [`super::Handle::receive`].
+/// Carries messages between servers; plugged in by `agent`. The peer's side hands them to [`super::Handle::receive`] and
+/// [`super::Handle::receive_snapshot`].
 #[async_trait::async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Sends a message and waits for the answer. The caller sets the deadline by dropping the future.
@@ -50,6 +55,13 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// The peer cannot be reached or did not answer.
     async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError>;
+
+    /// Sends a snapshot on its lane, however large it is: first `offer`, which says what it is, then its contents as they come. An
+    /// error among them has to reach the peer as one. Otherwise as [`Transport::call`].
+    ///
+    /// # Errors
+    /// As for [`Transport::call`].
+    async fn send_snapshot(&self, peer: &Peer, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, TransportError>;
 }
 
 /// The transport of a server that has nobody to talk to.
@@ -60,10 +72,19 @@ impl Transport for Alone {
     async fn call(&self, peer: &Peer, _lane: Lane, _message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         Err(TransportError::Unreachable(format!("no transport to {}", peer.address)))
     }
+
+    async fn send_snapshot(&self, peer: &Peer, _offer: Vec<u8>, _contents: Chunks) -> Result<Vec<u8>, TransportError> {
+        Err(TransportError::Unreachable(format!("no transport to {}", peer.address)))
+    }
 }
 
 /// How long one message with log entries may take: more than a slow disk flush, far more than a heartbeat.
 const APPEND_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long a snapshot may stand still on its way.
+pub(super) const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
+/// How long a peer may take to flush and install a snapshot it has received.
+const SNAPSHOT_INSTALL: Duration = Duration::from_secs(300);
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
@@ -71,8 +92,17 @@ enum Message {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
-    Snapshot { vote: Vote, meta: SnapshotMeta, image: bytes::Bytes },
     TransferLeader(TransferLeaderRequest<Types>),
+}
+
+/// What comes before the contents of a snapshot.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) struct Offer {
+    /// Of the leader that sends it.
+    pub(super) vote: Vote,
+    /// What it is.
+    pub(super) head: Head,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +131,6 @@ pub(super) async fn answer(raft: &Raft, message: &[u8]) -> Answered {
     };
     let of_leader = match &answer {
         Answer::Append(response) => !matches!(response, AppendEntriesResponse::HigherVote(_)),
-        Answer::Snapshot(_) => true,
         _ => false,
     };
     // An answer is plain numbers and strings, which msgpack can always write; an empty answer reads as a failure.
@@ -114,21 +143,26 @@ async fn handle(raft: &Raft, message: Message) -> Result<Answer, String> {
         Message::Append(request) => Answer::Append(raft.append_entries(request).await.map_err(|e| text(&e))?),
         Message::Vote(request) => Answer::Vote(raft.vote(request).await.map_err(|e| text(&e))?),
         Message::PreVote(request) => Answer::Vote(raft.pre_vote(request).await.map_err(|e| text(&e))?),
-        Message::Snapshot { vote, meta, image } => {
-            let snapshot = snapshot::unpack(&image).map_err(|e| text(&e))?;
-            Answer::Snapshot(raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await.map_err(|e| text(&e))?)
-        }
         Message::TransferLeader(request) => Answer::TransferLeader(raft.handle_transfer_leader(request).await.map_err(|e| text(&e))?),
     })
 }
 
+/// The answer to a snapshot: this server's vote, or why it was not taken.
+pub(super) fn answer_snapshot(taken: Result<Vote, String>) -> Vec<u8> {
+    let answer = taken.map_or_else(Answer::Failed, |vote| Answer::Snapshot(SnapshotResponse::new(vote)));
+    codec::encode(&answer).unwrap_or_default()
+}
+
 /// Makes one [`Link`] a peer and purpose.
-pub(super) struct Network(pub(super) Arc<dyn Transport>);
+pub(super) struct Network {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) tasks: Tasks,
+}
 
 impl Network {
     fn link(&self, id: NodeId, server: &Server, lane: Lane) -> Link {
         let peer = Peer { id: id.to_string(), name: server.name.clone(), address: server.address.clone(), voter: true };
-        Link { transport: self.0.clone(), peer, lane }
+        Link { transport: self.transport.clone(), tasks: self.tasks.clone(), peer, lane }
     }
 }
 
@@ -151,6 +185,7 @@ impl RaftNetworkFactory<Types> for Network {
 /// One peer, one lane.
 pub(super) struct Link {
     transport: Arc<dyn Transport>,
+    tasks: Tasks,
     peer: Peer,
     lane: Lane,
 }
@@ -171,9 +206,40 @@ impl Link {
         }
     }
 
+    /// Sends a snapshot. Gives up when the peer takes nothing for a while, or does not answer once it has everything.
+    async fn send_snapshot(&self, vote: Vote, image: &Image) -> Result<SnapshotResponse<Types>, String> {
+        let offer = codec::encode(&Offer { vote, head: image.head.clone() }).map_err(|error| error.to_string())?;
+        let (to, contents) = chunks::channel();
+        let answer = tokio::select! {
+            biased;
+            answer = self.transport.send_snapshot(&self.peer, offer, contents) => answer.map_err(|error| error.to_string())?,
+            () = pump(snapshot::send(image, &self.tasks), to) => return Err(format!("{} takes no more of it", self.peer.name)),
+        };
+        match codec::decode(&answer) {
+            Ok(Answer::Snapshot(response)) => Ok(response),
+            Ok(Answer::Failed(reason)) => Err(format!("{}: {reason}", self.peer.name)),
+            Ok(_) => Err(format!("{} answered another question", self.peer.name)),
+            Err(error) => Err(format!("bad answer of {}: {error}", self.peer.name)),
+        }
+    }
+
     fn unexpected(&self) -> RPCError<Types> {
         RPCError::Network(NetworkError::from_string(format!("{} answered another question", self.peer.name)))
     }
+}
+
+/// Passes pieces on until all are taken and too long has passed without an answer, or until nobody takes the next one for too long.
+async fn pump(mut from: Chunks, to: chunks::Sender) {
+    while let Some(piece) = from.recv().await {
+        match clock::timeout(SNAPSHOT_STALL, to.send(piece)).await {
+            Ok(Ok(())) => {}
+            // The peer wants no more of it: its answer says why.
+            Ok(Err(_)) => break,
+            Err(_) => return,
+        }
+    }
+    drop(to);
+    clock::sleep(SNAPSHOT_INSTALL).await;
 }
 
 impl RaftNetworkV2<Types> for Link {
@@ -209,21 +275,20 @@ impl RaftNetworkV2<Types> for Link {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let image = snapshot::pack(&snapshot.snapshot).map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        let message = Message::Snapshot { vote, meta: snapshot.meta, image: image.into() };
+        let image = snapshot.snapshot;
+        tracing::info!(to = self.peer.name, index = image.head.place().1, bytes = image.head.size_bytes, "sending a snapshot");
         let answer = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
-            answer = self.call(Lane::Snapshot, &message, option.hard_ttl()) => answer,
+            answer = self.send_snapshot(vote, &image) => answer,
         };
-        match answer {
-            Ok(Answer::Snapshot(response)) => Ok(response),
-            Ok(_) => Err(StreamingError::Network(NetworkError::from_string(format!("{} answered another question", self.peer.name)))),
-            Err(RPCError::Unreachable(error)) => Err(StreamingError::Unreachable(error)),
-            Err(error) => Err(StreamingError::Network(NetworkError::from_string(error))),
-        }
+        // A pause before it is tried again, whatever went wrong: there is a lot to send.
+        answer.map_err(|reason| {
+            tracing::warn!(to = self.peer.name, reason, "a snapshot did not arrive, it is sent again");
+            StreamingError::Unreachable(Unreachable::from_string(reason))
+        })
     }
 
     async fn transfer_leader(

@@ -23,8 +23,9 @@ use openraft::{
 use super::{
     Contact, Ended, Error, Options, Peer, Replica, Status,
     log::{self, LogStore, Place},
-    machine::Machine,
+    machine::{self, Machine, Origin},
     network::{self, Network, Transport},
+    reception::Reception,
     recovery,
     snapshot::Archive,
     types::{NodeId, Raft, Server, Types},
@@ -32,7 +33,7 @@ use super::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    rt::{Runtime, Tasks, clock},
+    rt::{Runtime, Tasks, chunks::Chunks, clock},
     store::{Command, Reply, Store},
 };
 
@@ -65,6 +66,19 @@ pub(super) struct Node {
     log_failure: Arc<OnceLock<String>>,
     /// Somebody stops the node.
     stopping: AtomicBool,
+    /// Where other servers' snapshots come in.
+    reception: Reception,
+    /// Snapshots kept here.
+    pub(super) snapshots: Snapshots,
+}
+
+/// The snapshots a node keeps: the newest, and on disk the one before.
+pub(super) struct Snapshots {
+    pub(super) newest: machine::Newest,
+    pub(super) archive: Option<Archive>,
+    pub(super) tasks: Tasks,
+    /// Entries after which the next one is taken.
+    pub(super) threshold: u64,
 }
 
 /// What a change of which wakes the watchers of a handle.
@@ -108,14 +122,19 @@ struct Storage {
     machine: Machine,
 }
 
+fn origin(options: &Options, runtime: &Runtime) -> Origin {
+    Origin { server: options.node_name.clone(), clock: runtime.clock, tasks: runtime.tasks.clone() }
+}
+
 /// Opens the log and starts the node.
 pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
     let own = parse_id(&options.node_id)?;
+    let origin = origin(&options, &runtime);
     let storage = match &options.data_dir {
-        Some(dir) => open(&dir.join("raft"), own, &options.log_backend, store, &runtime.tasks).await.map_err(failed)?,
-        None => Storage { log: LogStore::in_memory(), writer: None, machine: Machine::in_memory(store, &runtime.tasks) },
+        Some(dir) => open(&dir.join("raft"), own, &options.log_backend, store, origin).await.map_err(failed)?,
+        None => Storage { log: LogStore::in_memory(), writer: None, machine: Machine::in_memory(store, origin) },
     };
-    run(options, storage, transport).await
+    run(options, storage, runtime, transport).await
 }
 
 /// As [`start`], on a disk in memory.
@@ -129,20 +148,24 @@ pub(super) async fn start_on(
 ) -> Result<Node, Error> {
     let (opened, place) = disk.open_log().map_err(failed)?;
     let (log, writer) = LogStore::on_disk(opened, &runtime.tasks, place).map_err(failed)?;
-    let machine = Machine::resumed(store, &runtime.tasks, disk.newest());
-    run(options, Storage { log, writer: Some(writer), machine }, transport).await
+    let machine = Machine::resumed(store, origin(&options, &runtime), disk.newest());
+    run(options, Storage { log, writer: Some(writer), machine }, runtime, transport).await
 }
 
 /// Starts the node on what it keeps its state in.
-async fn run(options: Options, storage: Storage, transport: Arc<dyn Transport>) -> Result<Node, Error> {
+async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
     let id = parse_id(&options.node_id)?;
     let config = config(&options)?;
     let log_failure = storage.log.failure();
-    let raft = Raft::new(id, Arc::new(config), Network(transport), storage.log, storage.machine).await.map_err(fatal)?;
+    let (newest, archive, tasks) = (storage.machine.newest(), storage.machine.archive(), runtime.tasks);
+    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold: options.snapshot_threshold };
+    let network = Network { transport, tasks: tasks.clone() };
+    let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
     let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
     let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
-    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, stopping };
+    let reception = Reception::new(raft.clone(), archive, tasks);
+    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, stopping, reception, snapshots };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
@@ -161,13 +184,15 @@ fn failed(error: io::Error) -> Error {
 }
 
 /// Opens log and newest snapshot, off the async threads.
-async fn open(dir: &Path, own: NodeId, backend: &str, store: Arc<Store>, tasks: &Tasks) -> io::Result<Storage> {
-    let (dir, backend, for_machine) = (dir.to_owned(), backend.to_owned(), tasks.clone());
+async fn open(dir: &Path, own: NodeId, backend: &str, store: Arc<Store>, origin: Origin) -> io::Result<Storage> {
+    let (dir, backend, tasks) = (dir.to_owned(), backend.to_owned(), origin.tasks.clone());
     let opening = tasks.spawn_blocking(move || {
         let mut opened = log::open(&dir, &backend)?;
-        let mut machine = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, &for_machine)?;
+        let (mut machine, damaged) = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, origin)?;
+        // What a snapshot that cannot be read held, the one before and the log may hold too.
         if let Some(purged) = opened.head.purged.filter(|purged| machine.applied().is_none_or(|applied| applied < purged.index())) {
-            let reason = format!("{}: no readable snapshot reaches entry {}, where the raft log begins", dir.display(), purged.index());
+            let mut reason = format!("{}: no readable snapshot reaches entry {}, where the raft log begins", dir.display(), purged.index());
+            damaged.iter().for_each(|damaged| reason += &format!("; {damaged}"));
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         recovery::explain(&dir);
@@ -176,7 +201,7 @@ async fn open(dir: &Path, own: NodeId, backend: &str, store: Arc<Store>, tasks: 
         Ok((opened, machine))
     });
     let (opened, machine) = opening.await.map_err(io::Error::other)??;
-    let (log, writer) = LogStore::on_disk(opened, tasks, Place::Threads(tasks.clone()))?;
+    let (log, writer) = LogStore::on_disk(opened, &tasks, Place::Threads(tasks.clone()))?;
     Ok(Storage { log, writer: Some(writer), machine })
 }
 
@@ -462,6 +487,11 @@ impl Node {
             *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::Instant::now());
         }
         answer.bytes
+    }
+
+    pub(super) async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8> {
+        let taken = self.reception.take(offer, contents).await;
+        network::answer_snapshot(taken)
     }
 
     pub(super) async fn shutdown(&self) {

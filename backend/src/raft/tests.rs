@@ -10,7 +10,7 @@ use std::{
 use shared::kv;
 
 use super::*;
-use crate::rt::clock;
+use crate::rt::{chunks::Chunks, clock};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -235,15 +235,11 @@ struct Port(Hub, String);
 #[async_trait::async_trait]
 impl Transport for Port {
     async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let server = {
+        if lane == Lane::Log {
             let mut servers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if lane == Lane::Log {
-                servers.longest = servers.longest.max(message.len());
-            }
-            let cut = servers.cut.contains(&peer.address) || servers.cut.contains(&self.1);
-            servers.handles.get(&peer.address).filter(|_| !cut).cloned()
-        };
-        match server {
+            servers.longest = servers.longest.max(message.len());
+        }
+        match self.server(peer) {
             Some(server) => {
                 let answer = server.receive(&message).await;
                 if self.0.0.lock().unwrap_or_else(PoisonError::into_inner).deaf.contains(&self.1) {
@@ -253,6 +249,21 @@ impl Transport for Port {
             }
             None => Err(TransportError::Unreachable(peer.address.clone())),
         }
+    }
+
+    async fn send_snapshot(&self, peer: &Peer, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, TransportError> {
+        match self.server(peer) {
+            Some(server) => Ok(server.receive_snapshot(&offer, contents).await),
+            None => Err(TransportError::Unreachable(peer.address.clone())),
+        }
+    }
+}
+
+impl Port {
+    fn server(&self, peer: &Peer) -> Option<Handle> {
+        let servers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = servers.cut.contains(&peer.address) || servers.cut.contains(&self.1);
+        servers.handles.get(&peer.address).filter(|_| !cut).cloned()
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use shared::snapshot::Inspection;
 use tokio::sync::mpsc;
 
-use super::{Answer, Changes, Error, Failure, Handler, Operation, OperationReply, Pool, Request, Servers};
-use crate::rt::{Runtime, clock};
+use super::{Answer, Changes, Error, Failure, Handler, Leader, Load, Operation, OperationReply, Pool, Request, Servers};
+use crate::rt::{Runtime, chunks::Chunks, clock};
 
 /// The pause after every server failed once.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -88,6 +89,16 @@ impl Handler for Forwarder {
         self.runtime.tasks.spawn_until_shutdown("forwarded change stream", forwarder.keep(request, since, opened, sender));
         Ok(receiver)
     }
+
+    async fn save(&self, request: Request) -> Result<Answer<Chunks>, Error> {
+        let server = self.answering(&request).await?;
+        Ok(self.pool.save(server, &request).await?)
+    }
+
+    async fn load(&self, request: Request, purpose: Load, file: Chunks) -> Result<Answer<Inspection>, Error> {
+        let server = self.answering(&request).await?;
+        Ok(self.pool.load(server, &request, purpose, file).await?)
+    }
 }
 
 /// A stream to one server.
@@ -111,6 +122,13 @@ fn may_open_later(failure: &Failure) -> bool {
 }
 
 impl Forwarder {
+    /// A server that answers now: a long stream of bytes is begun only once.
+    async fn answering(&self, request: &Request) -> Result<std::net::SocketAddr, Error> {
+        let asked = Request { datacenter: request.datacenter.clone(), token: request.token.clone(), ..Request::default() };
+        self.handle(asked, Leader {}.into()).await?;
+        self.servers.first().map(|server| server.address).ok_or(Error::NoServers)
+    }
+
     /// Opens a stream to the first server that lets it be opened; a refusal is final.
     async fn open(&self, request: &Request, since: u64) -> Result<Opened, Failure> {
         let mut last = Failure::Answered(Error::NoServers);

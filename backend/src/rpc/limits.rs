@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, Changes, Error, Handler, Operation, OperationReply, Request};
+use shared::snapshot::Inspection;
+
+use super::{Answer, Changes, Error, Handler, Load, Operation, OperationReply, Request};
 use crate::{
-    rt::{Clock, clock::Instant},
+    rt::{Clock, chunks::Chunks, clock::Instant},
     telemetry,
 };
 
@@ -193,6 +195,15 @@ impl Handler for Limited {
     async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
         self.admit(false)?;
         self.inner.changes(request, since).await
+    }
+
+    // Backups and their return are for when something is wrong: no limit counts them.
+    async fn save(&self, request: Request) -> Result<Answer<Chunks>, Error> {
+        self.inner.save(request).await
+    }
+
+    async fn load(&self, request: Request, purpose: Load, file: Chunks) -> Result<Answer<Inspection>, Error> {
+        self.inner.load(request, purpose, file).await
     }
 }
 

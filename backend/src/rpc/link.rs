@@ -5,7 +5,7 @@
 //! a sign of life. Contract: cluster, sections "Ports and connection types" and "Forwarding and consistency".
 
 use std::{
-    convert::Infallible,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use super::{Options, protocol, tls::Wrap};
 use crate::rt::{Tasks, clock, executor::Executor, net};
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub(super) type Sender = http2::SendRequest<Body>;
 
 /// How often a connection is probed, and how long the answer may take, before it counts as broken.
@@ -171,7 +171,7 @@ impl Dial<'_> {
 }
 
 fn hello(to: SocketAddr, protocol: u16) -> HttpRequest<Body> {
-    let mut request = HttpRequest::new(Empty::new().boxed_unsync());
+    let mut request = HttpRequest::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *request.method_mut() = hyper::Method::POST;
     // An address and a fixed path are a URI.
     *request.uri_mut() = format!("http://{to}{HELLO}").parse().unwrap_or_default();
@@ -238,10 +238,10 @@ impl Link {
 }
 
 /// Go's words for the usual reasons, since operators look for them.
-fn reason(error: &std::io::Error) -> String {
+fn reason(error: &io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-        std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -28,12 +28,14 @@ use super::{
     AgentStreams, Error, Greeting, Handler, Operation, PROTOCOL, Request,
     link::{Body, HELLO, PING, STREAMS_MAX, WINDOW},
     pool::full,
-    protocol,
+    protocol, snapshot,
     tls::Wrap,
-    wire,
+    wire::{self, Frames},
 };
 use crate::rt::{
-    Runtime, Shutdown, clock,
+    Runtime, Shutdown, Tasks,
+    chunks::Chunks,
+    clock,
     executor::Executor,
     net::{Clients, TcpListener, TcpStream},
 };
@@ -42,7 +44,7 @@ use crate::rt::{
 const CALL_MIN: usize = 4 << 20;
 /// Bytes of one of Raft's messages, at most.
 const RAFT_MAX: usize = 64 << 20;
-/// Bytes of what opens a change stream, at most.
+/// Bytes of what opens a change stream or has the state saved, at most.
 const CHANGES_MAX: usize = 64 << 10;
 /// How long the role may take to say where a change stream starts.
 const OPENING: Duration = Duration::from_secs(5);
@@ -54,6 +56,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub trait RaftReceiver: Send + Sync + 'static {
     /// Answers one message.
     async fn receive(&self, message: &[u8]) -> Vec<u8>;
+
+    /// Takes a snapshot: what it is, then its contents as they come.
+    async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8>;
 }
 
 /// Who answers what comes in.
@@ -136,12 +141,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, inbound: Inbound, execu
     let _ = stream.set_nodelay(true);
     let wrapping = clock::timeout_at(handshake_by, inbound.wrap.accept(stream)).await;
     let stream = wrapping.map_err(|_| "no handshake in time".to_owned())?.map_err(|error| error.to_string())?;
-    let greeted = Arc::new(AtomicBool::new(false));
+    let (greeted, tasks) = (Arc::new(AtomicBool::new(false)), executor.tasks.clone());
     let answering = service_fn(|request| {
         greeted.store(true, Ordering::Relaxed);
-        let inbound = inbound.clone();
+        let (inbound, tasks) = (inbound.clone(), tasks.clone());
         async move {
-            let mut response = answer(&inbound, peer, request).await;
+            let mut response = answer(&inbound, peer, request, &tasks).await;
             protocol::stamp(response.headers_mut(), PROTOCOL);
             Ok::<_, Infallible>(response)
         }
@@ -200,13 +205,16 @@ impl Inbound {
     }
 }
 
-async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incoming>) -> Response<Body> {
+async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incoming>, tasks: &Tasks) -> Response<Body> {
     if let Err(why) = protocol::check(request.headers(), PROTOCOL) {
         return refused(StatusCode::UPGRADE_REQUIRED, why);
     }
     let (path, longest) = match request.uri().path() {
         HELLO => return Response::new(full(Bytes::new())),
         "/v1/agent" => return inbound.streams.attach(request.into_body(), peer, inbound.admit.clone()),
+        "/v1/raft/snapshot" => return raft_snapshot(inbound, request.into_body(), tasks).await,
+        "/v1/snapshot/load" => return snapshot::load(&*inbound.handler, request.into_body(), tasks).await,
+        path @ "/v1/snapshot/save" => (path.to_owned(), CHANGES_MAX),
         path @ "/v1/call" => (path.to_owned(), inbound.call_max()),
         path @ "/v1/changes" => (path.to_owned(), CHANGES_MAX),
         path @ "/v1/raft" => (path.to_owned(), RAFT_MAX),
@@ -221,8 +229,19 @@ async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incomi
             Some(raft) => Response::new(full(raft.receive(&body).await.into())),
             None => refused(StatusCode::NOT_FOUND, "this agent is no server"),
         },
+        "/v1/snapshot/save" => snapshot::save(&*inbound.handler, &body).await,
         "/v1/changes" => changes(inbound, &body).await,
         _ => Response::new(full(call(inbound, &body).await)),
+    }
+}
+
+/// A snapshot has no limit: it goes to disk as it comes.
+async fn raft_snapshot(inbound: &Inbound, body: Incoming, tasks: &Tasks) -> Response<Body> {
+    let Some(raft) = &inbound.raft else { return refused(StatusCode::NOT_FOUND, "this agent is no server") };
+    let mut frames = Frames::new(body, CALL_MIN);
+    match clock::timeout(inbound.patience.body, frames.next_bytes()).await {
+        Ok(Ok(Some(offer))) => Response::new(full(raft.receive_snapshot(&offer, frames.rest(tasks, ())).await.into())),
+        _ => refused(StatusCode::BAD_REQUEST, "a snapshot that does not say what it is"),
     }
 }
 
@@ -261,7 +280,7 @@ async fn changes(inbound: &Inbound, body: &[u8]) -> Response<Body> {
             Some(first) => first,
             None => changes.recv().await?,
         };
-        Some((Ok::<_, Infallible>(Frame::data(wire::frame(&batch).ok()?)), (None, changes)))
+        Some((Ok(Frame::data(wire::frame(&batch).ok()?)), (None, changes)))
     });
     Response::new(BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(head, Box::pin(rest)))))
 }

@@ -12,6 +12,7 @@ mod pool;
 mod protocol;
 mod router;
 mod servers;
+mod snapshot;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,11 @@ pub use operation::{
     AgentCall, AgentReply, Autopilot, AutopilotHealth, CatalogServiceNodes, CheckHistory, Checks, Datacenters, Deregister, Gossip,
     HealthServiceNodes, Keyring, KvGet, KvKeys, KvList, KvWrite, Leader, ListChecks, ListNodes, ListServices, NodeChecks, NodeServices,
     Nodes, Operation, OperationReply, Overview, Payload, Peers, Raft, RaftConfiguration, RaftStanding, RaftState, Register, RemovePeer,
-    ServiceChecks, Services, SetAutopilot, TransferLeader, TypedOperation, UiNodes, UiServices,
+    ServiceChecks, Services, SetAutopilot, Snapshots, TakeSnapshot, TransferLeader, TypedOperation, UiNodes, UiServices,
 };
 pub use pool::{Failure, Options, Pool};
 pub use protocol::PROTOCOL;
-pub use router::{Answer, Changes, Handler, Request, Router};
+pub use router::{Answer, Changes, Handler, Load, Request, Router};
 pub use servers::{Server, Servers};
 pub use stream::{AgentCallee, AgentStreams, Greeting, attach};
 pub use tls::Wrap;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use shared::{agent, catalog, check, gossip, health, kv, node, operator, page, raft, service, ui};
+use shared::{agent, catalog, check, gossip, health, kv, node, operator, page, raft, service, snapshot, ui};
 
 /// Ties a call's parameters to its reply's type.
 pub trait TypedOperation: Into<Operation> {
@@ -132,6 +132,10 @@ operations! {
     Raft {} -> raft::Raft;
     /// `GET /v1/muster/gossip`.
     Gossip {} -> gossip::Pool;
+    /// `GET /v1/muster/snapshots`.
+    Snapshots {} -> snapshot::Archive;
+    /// `POST /v1/muster/snapshots`.
+    TakeSnapshot {} -> snapshot::Snapshot;
     /// `/v1/operator/keyring`: the verb (`list`, `install`, `use`, `remove`) and the key.
     Keyring { #[doc = "What to do."] pub verb: String, #[doc = "The key, base64."] pub key: String } -> gossip::Keyring;
 
@@ -144,7 +148,10 @@ impl Operation {
     #[must_use]
     pub fn writes(&self) -> bool {
         matches!(self, Self::Register(_) | Self::Deregister(_) | Self::KvWrite(_) | Self::AgentCall(_))
-            || matches!(self, Self::RemovePeer(_) | Self::TransferLeader(_) | Self::SetAutopilot(_) | Self::Keyring(_))
+            || matches!(
+                self,
+                Self::RemovePeer(_) | Self::TransferLeader(_) | Self::SetAutopilot(_) | Self::Keyring(_) | Self::TakeSnapshot(_)
+            )
     }
 }
 

@@ -11,8 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request as HttpRequest, Response, body::Incoming};
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::{
+    Request as HttpRequest, Response,
+    body::{Frame, Incoming},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
 
@@ -23,7 +27,11 @@ use super::{
     tls::Wrap,
     wire::{self, Frames},
 };
-use crate::rt::{Runtime, clock};
+use crate::rt::{
+    Runtime, Tasks,
+    chunks::{self, Chunks},
+    clock,
+};
 
 /// How the calling side behaves.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +104,8 @@ impl From<Failure> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     Calls,
+    /// Saved files, so that nobody waits behind them.
+    Bulk,
     Raft(u8),
 }
 
@@ -153,7 +163,7 @@ pub(super) struct Opened {
     pub(super) seat: Seat,
 }
 
-fn silent() -> Failure {
+pub(super) fn silent() -> Failure {
     Failure::Lost("the server is silent: connection given up".to_owned())
 }
 
@@ -174,6 +184,10 @@ impl Pool {
     #[must_use]
     pub fn options(&self) -> Options {
         self.0.options
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.runtime.tasks
     }
 
     #[cfg(test)]
@@ -328,6 +342,16 @@ impl Pool {
         let waits = if lane == 0 { Waits::Urgent } else { Waits::Bulk };
         Ok(collect(self.send(to, Lane::Raft(lane), waits, "/v1/raft", full(message.into())).await?).await?.into())
     }
+
+    /// As [`Pool::raft`], for a snapshot of any size: what it is, then its contents as they come.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn raft_snapshot(&self, to: SocketAddr, lane: u8, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, Failure> {
+        let head = wire::framed(&offer).map_err(Failure::NotSent)?;
+        let sending = self.send(to, Lane::Raft(lane), Waits::Bulk, "/v1/raft/snapshot", streamed(head, contents));
+        Ok(collect(sending.await?).await?.into())
+    }
 }
 
 /// One attempt to open a connection, and what becomes of the connection afterwards.
@@ -357,11 +381,17 @@ async fn dial(pool: Weak<Inner>, slot: Arc<Slot>, (to, lane): (SocketAddr, Lane)
 }
 
 pub(super) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).boxed_unsync()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A frame, then bytes as they come; an error among them breaks the stream off.
+pub(super) fn streamed(head: Bytes, rest: Chunks) -> Body {
+    let all = stream::once(async { Ok(head) }).chain(chunks::into_stream(rest));
+    StreamBody::new(Box::pin(all.map(|piece| piece.map(Frame::data)))).boxed_unsync()
 }
 
 /// The whole body of an answer.
-async fn collect(Opened { response, seat }: Opened) -> Result<Bytes, Failure> {
+pub(super) async fn collect(Opened { response, seat }: Opened) -> Result<Bytes, Failure> {
     tokio::select! {
         biased;
         body = Limited::new(response.into_body(), wire::MESSAGE_MAX).collect() => {

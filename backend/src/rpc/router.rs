@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use shared::{
     changes::Change,
     query::{QueryMeta, QueryOptions},
+    snapshot::Inspection,
 };
 use tokio::sync::mpsc;
 
 use super::{Error, Operation, OperationReply, TypedOperation};
+use crate::rt::chunks::Chunks;
 
 /// A call with everything that travels with it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +42,15 @@ pub struct Answer<T> {
 /// A batch of the change stream: `None` means "reset, read everything again".
 pub type Changes = mpsc::Receiver<(u64, Option<Vec<Change>>)>;
 
+/// What becomes of a saved file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Load {
+    /// It is checked and described.
+    Inspect,
+    /// It is checked and replaces the state of the datacenter.
+    Restore,
+}
+
 /// What answers calls: the server role, filled in by `server`; later also the client's forwarder.
 #[async_trait::async_trait]
 pub trait Handler: Send + Sync + 'static {
@@ -49,6 +60,16 @@ pub trait Handler: Send + Sync + 'static {
     /// Streams changes after `since` (0: from now on). The first batch is sent at once and may be empty: it tells the index
     /// the stream starts at. Ends when the receiver is dropped.
     async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error>;
+
+    /// Saves the state: a file as it is written. An error among its pieces means that it broke off. Never sent twice.
+    async fn save(&self, _request: Request) -> Result<Answer<Chunks>, Error> {
+        Err(Error::Refused("no snapshots here".to_owned()))
+    }
+
+    /// Takes a saved file as it comes; answers what is in it once done.
+    async fn load(&self, _request: Request, _purpose: Load, _file: Chunks) -> Result<Answer<Inspection>, Error> {
+        Err(Error::Refused("no snapshots here".to_owned()))
+    }
 }
 
 /// Clone-cheap handle to whoever answers calls.
@@ -84,5 +105,21 @@ impl Router {
     /// Whatever the handler answers.
     pub async fn changes(&self, request: Request, since: u64) -> Result<Changes, Error> {
         self.0.changes(request, since).await
+    }
+
+    /// Saves the state as a file.
+    ///
+    /// # Errors
+    /// Whatever the handler answers.
+    pub async fn save(&self, request: Request) -> Result<Answer<Chunks>, Error> {
+        self.0.save(request).await
+    }
+
+    /// Inspects or restores a saved file.
+    ///
+    /// # Errors
+    /// Whatever the handler answers.
+    pub async fn load(&self, request: Request, purpose: Load, file: Chunks) -> Result<Answer<Inspection>, Error> {
+        self.0.load(request, purpose, file).await
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -159,7 +159,7 @@ impl AgentStreams {
         self.tasks.spawn_until_shutdown("agent stream", async move { streams.read(frames, down, peer, admit).await });
         let frames = stream::unfold(calls, |mut calls| async move {
             let call = calls.recv().await?;
-            Some((Ok::<_, Infallible>(Frame::data(wire::frame(&call).ok()?)), calls))
+            Some((Ok::<_, io::Error>(Frame::data(wire::frame(&call).ok()?)), calls))
         });
         Response::new(BodyExt::boxed_unsync(StreamBody::new(Box::pin(frames))))
     }
@@ -248,7 +248,7 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
     }
     let body = stream::unfold(answers, |mut answers| async move {
         let answer = answers.recv().await?;
-        Some((Ok::<Frame<Bytes>, Infallible>(Frame::data(wire::frame(&answer).ok()?)), answers))
+        Some((Ok::<Frame<Bytes>, io::Error>(Frame::data(wire::frame(&answer).ok()?)), answers))
     });
     let body = BodyExt::boxed_unsync(StreamBody::new(Box::pin(body)));
     let opening = pool.send(to, Lane::Calls, Waits::Long, "/v1/agent", body);

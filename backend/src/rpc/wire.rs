@@ -6,6 +6,11 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::rt::{
+    Tasks,
+    chunks::{self, Chunks},
+};
+
 /// The only version so far.
 const VERSION: u8 = 1;
 /// Bytes of one message, at most: the longest list there can be.
@@ -67,11 +72,15 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 /// A value as a frame: its length in four bytes, then its bytes.
 pub(super) fn frame<T: Serialize>(value: &T) -> Result<Bytes, String> {
-    let bytes = encode(value)?;
+    framed(&encode(value)?)
+}
+
+/// Bytes as a frame.
+pub(super) fn framed(bytes: &[u8]) -> Result<Bytes, String> {
     let length = u32::try_from(bytes.len()).ok().filter(|length| *length as usize <= FRAME_MAX).ok_or("frame too long")?;
     let mut framed = BytesMut::with_capacity(4 + bytes.len());
     framed.put_u32(length);
-    framed.put_slice(&bytes);
+    framed.put_slice(bytes);
     Ok(framed.freeze())
 }
 
@@ -95,9 +104,17 @@ where
 
     /// The next value; `None` at the end of the body. May be dropped while it waits without losing anything.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
+        match self.next_bytes().await? {
+            Some(bytes) => decode(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of the next frame; as [`Frames::next`].
+    pub(super) async fn next_bytes(&mut self) -> Result<Option<Bytes>, String> {
         loop {
             if let Some(bytes) = self.take()? {
-                return decode(&bytes).map(Some);
+                return Ok(Some(bytes));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
@@ -110,6 +127,42 @@ where
                 None => return Err("the stream ended within a frame".to_owned()),
             }
         }
+    }
+
+    /// What follows the frames taken so far, as it comes. Ends with the body or with its error, or once nobody wants it. `held` is
+    /// kept until then.
+    pub(super) fn rest<H: Send + 'static>(self, tasks: &Tasks, held: H) -> Chunks
+    where
+        B: Send + 'static,
+        B::Error: Send,
+    {
+        let (to, chunks) = chunks::channel();
+        let Self { mut body, kept, .. } = self;
+        tasks.spawn_until_shutdown("rpc bytes", async move {
+            let _held = held;
+            if !kept.is_empty() && to.send(Ok(kept.freeze())).await.is_err() {
+                return;
+            }
+            loop {
+                let frame = tokio::select! {
+                    biased;
+                    () = to.closed() => return,
+                    frame = body.frame() => frame,
+                };
+                let piece = match frame {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => Ok(data),
+                        Err(_) => continue,
+                    },
+                    Some(Err(error)) => Err(std::io::Error::other(error.to_string())),
+                    None => return,
+                };
+                if to.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        chunks
     }
 
     fn take(&mut self) -> Result<Option<Bytes>, String> {
@@ -147,6 +200,20 @@ mod tests {
             for expected in [Some("one"), Some("two"), None] {
                 assert_eq!(frames.next::<String>().await.expect("whole").as_deref(), expected, "cut at {cut}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_after_the_frames_come_as_they_are() {
+        let whole = [framed(b"head").expect("short"), Bytes::from_static(b"some bytes")].concat();
+        for cut in 0..=whole.len() {
+            let mut frames = Frames::new(body(vec![whole[..cut].to_vec(), whole[cut..].to_vec()]), FRAME_MAX);
+            assert_eq!(frames.next_bytes().await.expect("whole").as_deref(), Some(&b"head"[..]), "cut at {cut}");
+            let (mut rest, mut read) = (frames.rest(&Tasks::new(), ()), Vec::new());
+            while let Some(piece) = rest.recv().await {
+                read.extend(piece.expect("nothing breaks"));
+            }
+            assert_eq!(read, b"some bytes", "cut at {cut}");
         }
     }
 

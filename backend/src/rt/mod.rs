@@ -3,6 +3,7 @@
 //! The only place that names `tokio::spawn`, `tokio::net`, `SystemTime` and an entropy source, so that
 //! everything above can run under a paused clock, from a seed, over in-memory transports.
 
+pub mod chunks;
 pub mod clock;
 pub mod durable;
 pub mod executor;

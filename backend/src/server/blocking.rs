@@ -30,6 +30,8 @@ impl Call<'_> {
         let options = &self.request.options;
         self.server.ensure_fresh(options.consistency).await?;
         let store = &self.server.store;
+        // After a restore older indexes are told no more, so that they only rise.
+        let index = |state: &State| index(state).max(state.restored_at);
         if options.index == 0 {
             let state = store.state();
             return Ok(self.answer(index(&state), value(&state)?));

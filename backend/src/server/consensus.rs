@@ -59,6 +59,10 @@ pub(super) trait Consensus: Send + Sync {
     async fn is_pristine(&self) -> Result<bool, raft::Error>;
     async fn bootstrap(&self, peers: Vec<Peer>) -> Result<(), raft::Error>;
     async fn change(&self, change: Change) -> Result<(), raft::Error>;
+    /// The snapshots kept here.
+    async fn snapshots(&self) -> Result<raft::Snapshots, raft::Error>;
+    /// Takes one now.
+    async fn take_snapshot(&self) -> Result<raft::Snapshot, raft::Error>;
     /// One item whenever the leader or the configuration changed; the first may tell of a change before the call.
     fn changes(&self) -> BoxStream<'static, ()>;
 }
@@ -110,6 +114,14 @@ impl Consensus for raft::Handle {
             Change::Move(peer) => self.set_address(&peer).await,
             Change::Transfer(to) => self.transfer_leader(to.as_deref()).await,
         }
+    }
+
+    async fn snapshots(&self) -> Result<raft::Snapshots, raft::Error> {
+        raft::Handle::snapshots(self).await
+    }
+
+    async fn take_snapshot(&self) -> Result<raft::Snapshot, raft::Error> {
+        raft::Handle::take_snapshot(self).await
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {

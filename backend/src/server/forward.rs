@@ -97,7 +97,7 @@ fn fresher(call: Call<'_>) -> Option<Request> {
 }
 
 /// Where the leader is: as gossip says now, or as it said when it was added.
-fn address(call: Call<'_>, status: &Status) -> Option<SocketAddr> {
+pub(super) fn address(call: Call<'_>, status: &Status) -> Option<SocketAddr> {
     let leader = status.leader.as_ref()?;
     let known = call.server.options.servers.find(&leader.id).map(|server| server.address);
     known.or_else(|| leader.address.parse().ok())

@@ -18,6 +18,7 @@ mod node;
 mod operator;
 mod rows;
 mod service;
+mod snapshot;
 mod status;
 mod ui;
 
@@ -25,12 +26,13 @@ mod ui;
 mod tests;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use shared::{agent::Member, operator::AutopilotConfiguration};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use agent::AgentCalls;
 use consensus::Consensus;
@@ -38,8 +40,8 @@ use consensus::Consensus;
 use crate::{
     acl::Authorizer,
     gossip, raft,
-    rpc::{self, Answer, Changes, Error, Handler, Operation, OperationReply, Request},
-    rt::Runtime,
+    rpc::{self, Answer, Changes, Error, Handler, Load, Operation, OperationReply, Request},
+    rt::{Runtime, chunks::Chunks},
     store::Store,
 };
 
@@ -68,6 +70,8 @@ pub struct Options {
     pub autopilot: AutopilotConfiguration,
     /// How often the leader compares the catalog with the gossip pool, beside every change of the pool.
     pub reconcile_interval: Duration,
+    /// Where a file that is to be restored is kept meanwhile.
+    pub temp_dir: PathBuf,
 }
 
 impl Options {
@@ -86,6 +90,7 @@ impl Options {
             servers,
             autopilot: AutopilotConfiguration::default(),
             reconcile_interval: Duration::from_secs(60),
+            temp_dir: std::env::temp_dir(),
         }
     }
 }
@@ -105,6 +110,10 @@ pub struct Server {
     ever_led: AtomicBool,
     /// Since when each server has been as healthy as it is.
     stable: Mutex<leader::Stable>,
+    /// Held while a snapshot is restored.
+    restoring: tokio::sync::Mutex<()>,
+    /// Tells the leader's duties that the state was replaced.
+    restored: Notify,
 }
 
 impl std::fmt::Debug for Server {
@@ -145,7 +154,8 @@ impl Server {
         runtime: Runtime,
     ) -> Self {
         let (answers, ever_led) = (health::Answers::default(), AtomicBool::new(false));
-        Self { options, raft, store, members, gossip: None, agent_calls, runtime, answers, ever_led, stable: Mutex::default() }
+        let (stable, restoring, restored) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
+        Self { options, raft, store, members, gossip: None, agent_calls, runtime, answers, ever_led, stable, restoring, restored }
     }
 
     /// Forms a cluster if that is to be done, and does the leader's duties whenever this server leads, until shutdown.
@@ -176,6 +186,18 @@ impl Handler for Server {
         self.check_datacenter(&request.datacenter)?;
         let authorizer = self.authorizer(&request.token);
         changes::stream(self, authorizer, since)
+    }
+
+    async fn save(&self, request: Request) -> Result<Answer<Chunks>, Error> {
+        self.check_datacenter(&request.datacenter)?;
+        let authorizer = self.authorizer(&request.token);
+        snapshot::save(Call { server: self, request: &request, authorizer: &authorizer }).await
+    }
+
+    async fn load(&self, request: Request, purpose: Load, file: Chunks) -> Result<Answer<shared::snapshot::Inspection>, Error> {
+        self.check_datacenter(&request.datacenter)?;
+        let authorizer = self.authorizer(&request.token);
+        snapshot::load(Call { server: self, request: &request, authorizer: &authorizer }, purpose, file).await
     }
 }
 
@@ -217,6 +239,8 @@ async fn dispatch(call: Call<'_>, operation: Operation) -> Result<Answer<Operati
         O::AutopilotHealth(_) => operator::autopilot_health(call).await.map(wrap(R::AutopilotHealth)),
         O::Raft(_) => operator::raft(call).await.map(wrap(R::Raft)),
         O::Gossip(_) => operator::gossip(call).await.map(wrap(R::Gossip)),
+        O::Snapshots(_) => snapshot::list(call).await.map(wrap(R::Snapshots)),
+        O::TakeSnapshot(_) => snapshot::take(call).await.map(wrap(R::TakeSnapshot)),
         O::Keyring(it) => operator::keyring(call, it).await.map(wrap(R::Keyring)),
         O::AgentCall(it) => agent::call(call, it).await.map(wrap(R::AgentCall)),
     }

@@ -91,6 +91,15 @@ impl Consensus for Alone {
         Err(raft::Error::Refused("is alone".to_owned()))
     }
 
+    async fn snapshots(&self) -> Result<raft::Snapshots, raft::Error> {
+        Ok(raft::Snapshots { kept: vec![self.take_snapshot().await?], retained: 1, threshold: 100 })
+    }
+
+    async fn take_snapshot(&self) -> Result<raft::Snapshot, raft::Error> {
+        let index = self.index.load(Ordering::SeqCst);
+        Ok(raft::Snapshot { term: 1, index, size_bytes: 10, taken_at_ms: 1_000, server: "s1".to_owned(), ..raft::Snapshot::default() })
+    }
+
     fn changes(&self) -> BoxStream<'static, ()> {
         let receiver = self.elections.subscribe();
         Box::pin(stream::unfold(receiver, async |mut receiver| receiver.changed().await.ok().map(|()| ((), receiver))))

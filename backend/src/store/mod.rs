@@ -8,6 +8,7 @@ mod history;
 mod kv;
 mod node;
 mod operator;
+mod restore;
 mod service;
 pub mod snapshot;
 mod summary;
@@ -28,6 +29,7 @@ use shared::{catalog as wire, check::Transition, kv::Write as KvWrite, operator:
 pub use catalog::validate;
 pub use changes::{Batch, Changes, Place, Reset};
 pub use history::{AGE_MS_MAX, Log, Record};
+pub use restore::Step as RestoreStep;
 pub use summary::{Summary, TRACE_MS};
 pub use tables::{Indexes, Instance, NodeRecord, State};
 use touched::Touched;
@@ -68,6 +70,15 @@ pub enum Command {
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
+    /// A step of replacing the whole state by a saved one.
+    Restore {
+        /// Which restore.
+        id: String,
+        /// The step.
+        step: RestoreStep,
+        /// The proposer's clock, milliseconds since 1970.
+        at_ms: u64,
+    },
     /// Change what autopilot does.
     SetAutopilot {
         /// The whole configuration; its indexes are set here.
@@ -86,6 +97,7 @@ impl std::fmt::Display for Command {
             Self::Deregister { .. } => "deregister",
             Self::Kv { .. } => "kv",
             Self::Reap { .. } => "reap",
+            Self::Restore { .. } => "restore",
             Self::SetAutopilot { .. } => "set autopilot",
         })
     }
@@ -113,6 +125,7 @@ impl std::fmt::Display for Reply {
 fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply) {
     let mut write = Write::new(state, index, command.at_ms());
     let reply = match command {
+        Command::Restore { id, step, at_ms } => return restore::apply(write.state, index, id, step, *at_ms),
         Command::Register { registration, transitions, .. } => catalog::register(&mut write, registration, transitions),
         Command::Deregister { deregistration, .. } => catalog::deregister(&mut write, deregistration),
         Command::Kv { write: kv, .. } => kv::apply(&mut write, kv),
@@ -124,6 +137,9 @@ fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply)
 }
 
 fn reap(write: &mut Write, tombstones_before_ms: u64) -> Reply {
+    if write.state.has_stale_restore(write.at_ms) {
+        write.state.restoring = None;
+    }
     check::prune_history(write);
     kv::reap_tombstones(write, tombstones_before_ms)
 }
@@ -137,6 +153,7 @@ impl Command {
             | Self::Deregister { at_ms, .. }
             | Self::Kv { at_ms, .. }
             | Self::Reap { at_ms, .. }
+            | Self::Restore { at_ms, .. }
             | Self::SetAutopilot { at_ms, .. } => *at_ms,
         }
     }
@@ -192,8 +209,13 @@ impl Store {
         }
         let index = state.index;
         self.state.store(Arc::new(state));
-        touched.fire(&self.watches);
-        self.changes.push(index, touched.changes());
+        if touched.is_everything() {
+            self.watches.fire_all();
+            self.changes.reset(index);
+        } else {
+            touched.fire(&self.watches);
+            self.changes.push(index, touched.changes());
+        }
         replies
     }
 

@@ -8,7 +8,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use shared::{catalog, check::Check, health::Counts, health::Health, kv, node::Node, operator::AutopilotConfiguration, service::Service};
 
-use super::{history::Log, summary::Summary};
+use super::{history::Log, restore::Restoring, summary::Summary};
 
 /// A name or id as a key.
 pub(super) type Name = Arc<str>;
@@ -114,6 +114,10 @@ pub struct State {
     pub(super) history: Log,
     /// What autopilot does, once an operator has changed it.
     pub autopilot: Option<Arc<AutopilotConfiguration>>,
+    /// Index of the last restore: no read tells an earlier one.
+    pub restored_at: u64,
+    /// A restore under way.
+    pub(super) restoring: Option<Arc<Restoring>>,
 }
 
 /// The key of a name: lower case.
@@ -182,7 +186,7 @@ impl State {
     /// service disappeared.
     #[must_use]
     pub fn service_index(&self, name: &str) -> u64 {
-        self.service(name).map_or(self.indexes.services_gone, |summary| summary.index)
+        self.service(name).map_or(self.indexes.services_gone, |summary| summary.index).max(self.restored_at)
     }
 
     /// Every check, by node and id.

@@ -17,6 +17,8 @@ pub(super) struct Touched {
     nodes: BTreeSet<Name>,
     /// By topic, node and name, as they are spelled.
     objects: BTreeMap<(Topic, String, String), (u64, Kind)>,
+    /// The state was replaced as a whole.
+    everything: bool,
 }
 
 /// A table as a whole.
@@ -29,6 +31,15 @@ pub(super) enum Table {
 }
 
 impl Touched {
+    pub(super) fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
+    /// Whether the state was replaced as a whole.
+    pub(super) fn is_everything(&self) -> bool {
+        self.everything
+    }
+
     pub(super) fn table(&mut self, table: Table) {
         self.tables[table as usize] = true;
     }
@@ -45,6 +56,7 @@ impl Touched {
         for (mine, theirs) in self.tables.iter_mut().zip(later.tables) {
             *mine |= theirs;
         }
+        self.everything |= later.everything;
         self.nodes.extend(later.nodes);
         self.objects.extend(later.objects);
     }

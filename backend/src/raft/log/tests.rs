@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     raft::{
-        machine::Machine,
+        machine::{Machine, Origin},
         types::{Entry, NodeId, Types},
     },
-    rt::{Rng, Tasks, clock},
+    rt::{Clock, Rng, Tasks, clock},
     store::{Command, Store},
 };
 
@@ -38,8 +38,12 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Build {
                 LogStore::with_cache(open(dir.path(), backend).expect("opens"), &tasks, Place::Threads(tasks.clone()), 0).expect("opens").0
             }
         };
-        Ok((dir, log, Machine::in_memory(Arc::new(Store::new()), &tasks)))
+        Ok((dir, log, Machine::in_memory(Arc::new(Store::new()), origin(&tasks))))
     }
+}
+
+fn origin(tasks: &Tasks) -> Origin {
+    Origin { server: "s1".to_owned(), clock: Clock::system(), tasks: tasks.clone() }
 }
 
 async fn check_suite(backend: &'static str) {

@@ -185,7 +185,7 @@ async fn who_says_nothing_is_sent_away() {
     clock::timeout(SOON, stream.read_to_end(&mut Vec::new())).await.expect("closed").expect("in order");
 
     let pool = Pool::new(quick(), Runtime::system());
-    let endless = StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>>());
+    let endless = StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::io::Error>>());
     let asked = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", endless.boxed_unsync());
     let failure = clock::timeout(SOON, asked).await.expect("ends").map(|_| ()).expect_err("refused");
     assert!(failure.to_string().contains("did not arrive in time"), "{failure}");

@@ -9,11 +9,15 @@ use std::{
     time::Duration,
 };
 
-use shared::{go, query::QueryOptions};
+use shared::{go, query::QueryOptions, snapshot::Inspection};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
-use crate::rt::{Rng, Runtime, clock, net};
+use crate::rt::{
+    Rng, Runtime,
+    chunks::{self, Chunks},
+    clock, net,
+};
 
 mod connections;
 mod streams;
@@ -61,14 +65,57 @@ impl Handler for Stand {
         sender.try_send((since + 2, None)).expect("there is room");
         Ok(receiver)
     }
+
+    async fn save(&self, request: Request) -> Result<Answer<Chunks>, Error> {
+        if let Some(error) = &self.refuses {
+            return Err(error.clone());
+        }
+        let meta = shared::query::QueryMeta { index: 7, ..Default::default() };
+        Ok(Answer { meta, value: bytes(&Runtime::system(), 100 << 20, request.token == "break") })
+    }
+
+    async fn load(&self, request: Request, purpose: Load, file: Chunks) -> Result<Answer<Inspection>, Error> {
+        if let Some(error) = &self.refuses {
+            return Err(error.clone());
+        }
+        let (size, id) = drained(file).await;
+        let found = Inspection { id, size_bytes: size as u64, server: format!("{} {purpose:?}", request.token), ..Inspection::default() };
+        Ok(Answer { meta: Default::default(), value: found })
+    }
 }
 
 struct Echo;
+
+/// Everything a stream of bytes brings, and how it ended.
+async fn drained(mut bytes: Chunks) -> (usize, String) {
+    let mut size = 0;
+    while let Some(piece) = bytes.recv().await {
+        match piece {
+            Ok(piece) => size += piece.len(),
+            Err(error) => return (size, error.to_string()),
+        }
+    }
+    (size, "whole".to_owned())
+}
+
+/// A stream of so many bytes, which then breaks off or does not.
+fn bytes(runtime: &Runtime, size: usize, breaks: bool) -> Chunks {
+    chunks::produce(&runtime.tasks, move |out| {
+        let piece = [7; 1 << 16];
+        (0..size / piece.len()).try_for_each(|_| std::io::Write::write_all(out, &piece))?;
+        if breaks { Err(std::io::Error::other("the disk broke")) } else { Ok(()) }
+    })
+}
 
 #[async_trait::async_trait]
 impl RaftReceiver for Echo {
     async fn receive(&self, message: &[u8]) -> Vec<u8> {
         message.iter().rev().copied().collect()
+    }
+
+    async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8> {
+        let (size, end) = drained(contents).await;
+        format!("{}: {size} bytes, {end}", String::from_utf8_lossy(offer)).into_bytes()
     }
 }
 
@@ -262,4 +309,35 @@ async fn garbage_gets_an_answer_and_harms_nobody() {
     let response = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", pool::full(vec![9, 9, 9].into())).await;
     assert!(response.is_ok(), "told as an answer");
     assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("still well")), "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_any_size_pass_in_both_directions_and_a_break_is_told() {
+    let server = Running::start("s1", None).await;
+    let (pool, runtime) = (pool(500), Runtime::system());
+    let size = 100 << 20;
+    let sent = pool.raft_snapshot(server.address, 2, b"offer".to_vec(), bytes(&runtime, size, false)).await.expect("answers");
+    assert_eq!(String::from_utf8_lossy(&sent), format!("offer: {size} bytes, whole"));
+    let broken = pool.raft_snapshot(server.address, 2, b"offer".to_vec(), bytes(&runtime, size, true)).await;
+    // The stream is reset, with what was under way: the answer of a receiver that fails may or may not come.
+    assert!(broken.is_err() || !String::from_utf8_lossy(&broken.expect("just seen")).contains("whole"));
+
+    let saved = pool.save(server.address, &Request::default()).await.expect("answers");
+    assert_eq!((saved.meta.index, drained(saved.value).await), (7, (size, "whole".to_owned())));
+    let saved = pool.save(server.address, &Request { token: "break".to_owned(), ..Request::default() }).await.expect("begins");
+    assert_ne!(drained(saved.value).await.1, "whole");
+
+    let request = Request { token: "t".to_owned(), ..Request::default() };
+    let found = pool.load(server.address, &request, Load::Inspect, bytes(&runtime, size, false)).await.expect("answers").value;
+    assert_eq!((found.id.as_str(), found.size_bytes, found.server.as_str()), ("whole", size as u64, "t Inspect"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_whoever_is_still_sending() {
+    let server = Running::start("s1", Some(Error::PermissionDenied)).await;
+    let (pool, runtime) = (pool(500), Runtime::system());
+    let loaded = pool.load(server.address, &Request::default(), Load::Restore, bytes(&runtime, 100 << 20, false)).await;
+    assert_eq!(loaded.expect_err("refused"), Failure::Answered(Error::PermissionDenied));
+    let saved = pool.save(server.address, &Request::default()).await;
+    assert_eq!(saved.expect_err("refused"), Failure::Answered(Error::PermissionDenied));
 }

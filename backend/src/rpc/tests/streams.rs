@@ -21,7 +21,7 @@ enum Down {
 /// Opens a stream by hand and keeps it open; answers what comes over it.
 async fn open(pool: &Pool, to: SocketAddr, node: &str) -> (wire::Frames<hyper::body::Incoming>, link::Seat) {
     let hello = hyper::body::Frame::data(wire::frame(&Up::Hello(greeting(node))).expect("short"));
-    let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(hello)]).chain(futures_util::stream::pending());
+    let body = futures_util::stream::iter([Ok::<_, std::io::Error>(hello)]).chain(futures_util::stream::pending());
     let body = StreamBody::new(body).boxed_unsync();
     let opened = pool.send(to, pool::Lane::Calls, link::Waits::Long, "/v1/agent", body).await.expect("opens");
     (wire::Frames::new(opened.response.into_body(), 1000), opened.seat)

@@ -93,6 +93,7 @@ async fn lead(server: &Server) {
         tokio::select! {
             biased;
             _ = reconcile.tick() => {}
+            () = server.restored.notified() => {}
             changed = members.changed(), if open => open = changed.is_ok(),
             _ = reap.tick() => {
                 if let Err(error) = reap_old(server).await {
@@ -164,7 +165,9 @@ async fn reap_old(server: &Server) -> Result<(), Error> {
     let tombstones_before_ms = at_ms.saturating_sub(TOMBSTONE_MS);
     let due = {
         let state = server.store.state();
-        state.has_tombstones_before(tombstones_before_ms) || state.history().has_before(at_ms.saturating_sub(AGE_MS_MAX))
+        state.has_tombstones_before(tombstones_before_ms)
+            || state.history().has_before(at_ms.saturating_sub(AGE_MS_MAX))
+            || state.has_stale_restore(at_ms)
     };
     if due {
         server.propose(Command::Reap { tombstones_before_ms, at_ms }).await?;
