@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: Muster beside the real Consul on this machine, in one run. `bench cluster` does it with three servers each.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     conform::peer,
@@ -23,5 +23,20 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let name = if cluster { "bench-cluster" } else { "bench" };
         let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--package", "tests", "--bin", name, "--"]);
         program(command.arg(peer).args(words).env("MUSTER_BIN", root().join("target/release/muster")))
+    })
+}
+
+/// `cargo xtask soak`.
+pub(crate) fn soak(arguments: &[String]) -> Result<()> {
+    let minutes = match arguments {
+        [] => "10",
+        [flag, minutes] if flag == "--minutes" && minutes.parse::<u64>().is_ok() => minutes,
+        _ => bail!("usage: cargo xtask soak [--minutes N]"),
+    };
+    let mut steps = Steps::default();
+    steps.run("release build", || program(&mut cargo(&["build", "--release", "--locked", "--package", "backend"])))?;
+    steps.run("soak", || {
+        let mut command = cargo(&["run", "--release", "--locked", "--quiet", "--package", "tests", "--bin", "soak", "--"]);
+        program(command.arg(minutes).env("MUSTER_BIN", root().join("target/release/muster")))
     })
 }

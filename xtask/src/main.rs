@@ -20,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   test [--skip-browser] [-- WORD] run every test there is, or those of tests/it whose names hold the words
   conform [WORD...]               run the scenarios on the real Consul and on Muster, and record its answers
   bench                           measure Muster beside the real Consul
-  bench cluster [muster] [PART...] the same with three servers each; parts: writes, failover, keys; muster: without the real Consul";
+  bench cluster [muster] [PART...] the same with three servers each; parts: writes, failover, keys; muster: without the real Consul
+  soak [--minutes N]              three servers under full write load for N minutes (10) without a change of leader";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("conform") => conform::run(rest),
         Some("bench") => bench::run(rest),
+        Some("soak") => bench::soak(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -68,7 +68,7 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
     };
     found.size = bytes.len() as u64;
     let (records, end) = record::parse(&bytes);
-    if end < bytes.len() {
+    if !record::is_blank(&bytes, end) {
         let is_damage = !is_last || record::is_damage(&bytes, end);
         found.fault = Some((end as u64, is_damage.then(|| "the checksum does not match".to_owned())));
     }

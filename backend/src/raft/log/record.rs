@@ -92,6 +92,12 @@ pub(super) fn parse(bytes: &[u8]) -> (Vec<Record<'_>>, usize) {
     (records, offset)
 }
 
+/// Whether nothing stands after `end` but the zeros a segment is extended with: a record begins with its length and checksum, which
+/// are never both zero.
+pub(super) fn is_blank(bytes: &[u8], end: usize) -> bool {
+    bytes[end..].iter().all(|byte| *byte == 0)
+}
+
 /// Whether what stands after `end` proves that it once was whole up to a point beyond `end`.
 pub(super) fn is_damage(bytes: &[u8], end: usize) -> bool {
     (end + 1..bytes.len()).any(|offset| record_at(bytes, offset).is_some_and(|record| record.batch > end as u64))
@@ -130,6 +136,16 @@ mod tests {
             assert!(end == 0 || ends.contains(&end));
             assert!(!is_damage(&bytes[..cut], end), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn zeros_behind_the_last_record_are_blank_and_no_record() {
+        let (mut bytes, ends) = segment();
+        bytes.resize(bytes.len() + 100, 0);
+        assert_eq!(parse(&bytes).1, ends[2 + 1]);
+        assert!(is_blank(&bytes, ends[3]));
+        bytes[ends[3] + 60] = 1;
+        assert!(!is_blank(&bytes, ends[3]));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The default log store: segments written front to back, one flush for everything that queued up.
 //!
 //! A segment's name is its number. Each begins with the log's head, so that older segments can be removed whole. A new one is
-//! begun once the last one is full; it is on disk, with its name, before anything else is written to it. A torn end of the last
-//! segment is cut off; damage anywhere else refuses to start, naming file and offset.
+//! begun once the last one is full; it is on disk, with its name, before anything else is written to it. A segment grows by pieces of
+//! zeros, which are then written over: a flush that does not change the file's size needs no commit of the file system's journal, which
+//! takes longer than the flush and waits for everybody else's. A torn end of the last segment is cut off; damage anywhere else refuses
+//! to start, naming file and offset.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +23,8 @@ use crate::raft::codec;
 pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
 /// What is read at once, about: as much as lies together.
 const RUN_BYTES: u64 = 1 << 20;
+/// A segment grows by this part of a full one.
+const GROWTH: u64 = 128;
 /// What is handed to the kernel at once at most, before the flush.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -86,6 +90,8 @@ pub(super) struct Wal {
     synced: u64,
     /// Bytes of the last segment handed to the kernel.
     written: u64,
+    /// Bytes of the last segment's file: behind what is written there are zeros.
+    extended: u64,
     buffer: Vec<u8>,
     /// Everything up to here is purged, which is not on disk yet.
     purged: Option<u64>,
@@ -114,6 +120,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, segment_bytes: u64) -> io::Result<Opened
         head: Head::default(),
         synced: 0,
         written: 0,
+        extended: 0,
         buffer: Vec::new(),
         purged: None,
         unused: Vec::new(),
@@ -149,7 +156,8 @@ impl Wal {
         let file = self.disk.open(&name(number))?;
         let bytes = file.read_at(0, usize::try_from(file.length()?).map_err(io::Error::other)?)?;
         let (records, end) = record::parse(&bytes);
-        if end < bytes.len() && (!is_last || record::is_damage(&bytes, end)) {
+        let is_torn = !record::is_blank(&bytes, end);
+        if is_torn && (!is_last || record::is_damage(&bytes, end)) {
             return Err(damaged(&*self.disk, number, end, "the checksum does not match"));
         }
         if records.is_empty() {
@@ -158,10 +166,9 @@ impl Wal {
             }
             // Its beginning never reached the disk, so nothing was ever written behind it.
             self.disk.remove(&name(number))?;
-            self.disk.sync()?;
-            return self.resume();
+            return self.disk.sync();
         }
-        if end < bytes.len() {
+        if is_torn {
             tracing::warn!(file = self.disk.shown(&name(number)), offset = end, "raft log has a torn end, which is cut off");
             file.cut(end as u64)?;
             file.sync()?;
@@ -189,15 +196,7 @@ impl Wal {
         map.segments.push_back(Segment { number, file, last });
         drop(map);
         (self.synced, self.written) = (end as u64, end as u64);
-        Ok(())
-    }
-
-    /// Goes on at the end of the last segment that is left.
-    fn resume(&mut self) -> io::Result<()> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let length = map.segments.back().map_or(Ok(0), |segment| segment.file.length())?;
-        drop(map);
-        (self.synced, self.written) = (length, length);
+        self.extended = if is_torn { end } else { bytes.len() } as u64;
         Ok(())
     }
 
@@ -209,7 +208,7 @@ impl Wal {
         file.write_at(0, &bytes)?;
         file.sync()?;
         self.disk.sync()?;
-        (self.synced, self.written) = (bytes.len() as u64, bytes.len() as u64);
+        (self.synced, self.written, self.extended) = (bytes.len() as u64, bytes.len() as u64, bytes.len() as u64);
         self.map.write().unwrap_or_else(PoisonError::into_inner).segments.push_back(Segment { number, file, last: None });
         Ok(())
     }
@@ -233,8 +232,13 @@ impl Wal {
 
     fn hand_over(&mut self) -> io::Result<()> {
         let (_, file) = self.last_file()?;
+        let end = self.written + self.buffer.len() as u64;
+        if end > self.extended {
+            self.extended = end + (self.segment_bytes / GROWTH).max(1);
+            self.buffer.resize(usize::try_from(self.extended - self.written).map_err(io::Error::other)?, 0);
+        }
         file.write_at(self.written, &self.buffer)?;
-        self.written += self.buffer.len() as u64;
+        self.written = end;
         self.buffer.clear();
         Ok(())
     }
