@@ -22,6 +22,7 @@ fn App() -> impl IntoView {
     let router = router::provide();
     state::provide();
     live::provide();
+    state::cluster::provide();
     let agent = state::agent::provide();
     // The bare root leads to the agent's own datacenter.
     Effect::new(move |_| {
@@ -47,6 +48,8 @@ enum Screen {
     Nodes,
     Node(String),
     Keys,
+    Raft,
+    Gossip,
     Unknown,
 }
 
@@ -60,7 +63,9 @@ impl Screen {
             Page::Nodes => Self::Nodes,
             Page::Node { name, .. } => Self::Node(name.clone()),
             Page::Keys { action: KeyAction::View | KeyAction::Edit | KeyAction::Create, .. } => Self::Keys,
-            Page::Unknown => Self::Unknown,
+            Page::Raft => Self::Raft,
+            Page::Gossip => Self::Gossip,
+            Page::Snapshots | Page::Unknown => Self::Unknown,
         }
     }
 
@@ -73,6 +78,8 @@ impl Screen {
             Self::Nodes => view! { <pages::nodes::Nodes/> }.into_any(),
             Self::Node(name) => view! { <pages::node::Node name/> }.into_any(),
             Self::Keys => view! { <pages::kv::Keys/> }.into_any(),
+            Self::Raft => view! { <pages::raft::Raft/> }.into_any(),
+            Self::Gossip => view! { <pages::gossip::Gossip/> }.into_any(),
             Self::Unknown => view! { <pages::Unknown/> }.into_any(),
         }
     }

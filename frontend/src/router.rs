@@ -25,6 +25,12 @@ pub(crate) enum Page {
     Node { name: String, tab: String },
     /// `:dc/kv/*key`; a key ending with `/` is a folder, the empty key is the root.
     Keys { key: String, action: KeyAction },
+    /// `:dc/overview/server-status`, as in Consul.
+    Raft,
+    /// `:dc/gossip`
+    Gossip,
+    /// `:dc/snapshots`
+    Snapshots,
     /// Nothing is here.
     Unknown,
 }
@@ -63,7 +69,10 @@ impl Place {
         let rest: Vec<String> = parts.collect();
         let words: Vec<&str> = rest.iter().map(String::as_str).collect();
         let page = match words.as_slice() {
+            ["overview", "server-status", ..] => Page::Raft,
             [] | ["overview", ..] => Page::Overview,
+            ["gossip"] => Page::Gossip,
+            ["snapshots"] => Page::Snapshots,
             ["services"] => Page::Services,
             ["services", name] => Page::service(name, "instances"),
             ["services", name, "instances", node, id, ..] => Page::Service {
@@ -86,6 +95,9 @@ impl Place {
         let one = |text: &str| encode_path(text, false);
         let tail = match &self.page {
             Page::Overview | Page::Unknown => "overview".to_owned(),
+            Page::Raft => "overview/server-status".to_owned(),
+            Page::Gossip => "gossip".to_owned(),
+            Page::Snapshots => "snapshots".to_owned(),
             Page::Services => "services".to_owned(),
             Page::Service { name, instance: Some((node, id)), .. } => {
                 format!("services/{}/instances/{}/{}/health-checks", one(name), one(node), one(id))
@@ -336,6 +348,10 @@ mod tests {
             ("dc1/kv/create", keys_page("", KeyAction::Create)),
             ("dc1/kv/a/create", keys_page("a/", KeyAction::Create)),
             ("dc1/kv/a%20b/%C3%A4/edit", keys_page("a b/ä", KeyAction::Edit)),
+            ("dc1/overview/server-status", Page::Raft),
+            ("dc1/overview/license", Page::Overview),
+            ("dc1/gossip", Page::Gossip),
+            ("dc1/snapshots", Page::Snapshots),
             ("dc1/nonsense", Page::Unknown),
         ];
         for (path, page) in cases {
@@ -351,6 +367,9 @@ mod tests {
             Page::Services,
             Page::service("a b/c", "instances"),
             Page::Service { name: "w".to_owned(), tab: "instances".to_owned(), instance: Some(("n%1".to_owned(), "i/1".to_owned())) },
+            Page::Raft,
+            Page::Gossip,
+            Page::Snapshots,
             Page::Nodes,
             Page::node("ü", "metadata"),
             Page::keys(""),

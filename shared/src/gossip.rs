@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{Read, endpoint};
+use crate::endpoint::{Read, endpoint, segment};
 
 /// A pool from one member's point of view.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct Pool {
     pub health: u32,
     /// How long a suspicion lasts before the member is declared failed, milliseconds.
     pub suspicion_ms: u64,
+    /// How long a failed member is remembered, milliseconds.
+    pub failed_kept_ms: u64,
+    /// How long one that left is remembered, milliseconds.
+    pub left_kept_ms: u64,
     /// Everybody known, by name.
     pub members: Vec<Member>,
 }
@@ -65,10 +69,15 @@ pub struct Keyring {
     pub messages: BTreeMap<String, String>,
 }
 
-/// `GET /v1/muster/gossip`.
+/// `GET /v1/muster/gossip`, or `GET /v1/muster/agent/:node/gossip`: the pool as that node's agent sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetGossip {
+    /// Whose view; empty for that of the answering server.
+    pub node: String,
     /// Where and how to read.
     pub read: Read,
 }
-endpoint!(GetGossip: "GET" -> Pool, this => "muster/gossip", query this.read.pairs());
+endpoint!(GetGossip: "GET" -> Pool, this => match this.node.as_str() {
+    "" => "muster/gossip".to_owned(),
+    node => format!("muster/agent/{}/gossip", segment(node)),
+}, query this.read.pairs());

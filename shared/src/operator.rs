@@ -265,3 +265,39 @@ pub struct GetAutopilotState {
     pub read: Read,
 }
 endpoint!(GetAutopilotState: "GET" -> AutopilotState, this => "operator/autopilot/state", query this.read.pairs());
+
+/// `GET /v1/operator/keyring`: one entry for each pool. Status 500 names every member that could not tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetKeyring {
+    /// Where and how to read.
+    pub read: Read,
+}
+endpoint!(GetKeyring: "GET" -> Vec<KeyringPool>, this => "operator/keyring", query this.read.pairs());
+
+/// `POST /v1/operator/keyring`: gives every member a key more.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstallKey {
+    /// 16, 24 or 32 bytes, base64.
+    pub key: String,
+}
+endpoint!(InstallKey: "POST" -> (), this => "operator/keyring", body key(&this.key));
+
+/// `PUT /v1/operator/keyring`: every member encrypts with an installed key from now on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UseKey {
+    /// Base64.
+    pub key: String,
+}
+endpoint!(UseKey: "PUT" -> (), this => "operator/keyring", body key(&this.key));
+
+/// `DELETE /v1/operator/keyring`: takes a key that is not in use from every member.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoveKey {
+    /// Base64.
+    pub key: String,
+}
+endpoint!(RemoveKey: "DELETE" -> (), this => "operator/keyring", body key(&this.key));
+
+fn key(key: &str) -> Option<Vec<u8>> {
+    endpoint::json(&BTreeMap::from([("Key", key)]))
+}

@@ -19,6 +19,8 @@ pub struct Server {
     pub role: String,
     /// What gossip says: `alive`, `leaving`, `left`, `failed`; empty when it knows nothing.
     pub gossip: String,
+    /// For how long gossip has said so, milliseconds.
+    pub gossip_ms: u64,
     /// Last log index it is known to hold.
     pub last_index: u64,
     /// Entries behind the leader.
@@ -33,6 +35,20 @@ pub struct Server {
     pub can_be_lost: bool,
     /// Version it runs.
     pub version: String,
+}
+
+/// A change of leadership as the answering server saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Election {
+    /// The term in which it happened.
+    pub term: u64,
+    /// UUID of who leads from then on; empty when nobody did.
+    pub leader: String,
+    /// Its name.
+    pub name: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// The cluster, as the leader sees it; without one, as the server that answers does.
@@ -63,6 +79,11 @@ pub struct Raft {
     pub failure_tolerance: u64,
     /// Everybody in the configuration.
     pub servers: Vec<Server>,
+    /// The latest changes of leadership since this server started, newest first, 64 at most. The first one tells since when things
+    /// are as they are.
+    pub elections: Vec<Election>,
+    /// This server's clock, milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// `GET /v1/muster/raft`.

@@ -8,10 +8,11 @@ const free = (host, port) =>
     probe.listen(port, host);
   });
 
-async function address() {
+// An address nothing listens on, and none of those taken already.
+export async function address(taken = []) {
   for (let at = process.pid; ; at += 1) {
     const host = `127.${100 + (at % 100)}.${(at >> 4) % 250}.${1 + (at % 250)}`;
-    if (await free(host, 8500)) return host;
+    if (!taken.includes(host) && (await free(host, 8500))) return host;
   }
 }
 

@@ -5,32 +5,38 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import * as agent from "./agent.mjs";
-import { journeys } from "./journeys.mjs";
+import * as cluster from "./cluster.mjs";
+import { journeys as clusters } from "./clusters.mjs";
+import { journeys as single } from "./journeys.mjs";
 
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const screens = path.resolve(import.meta.dirname, "../../target/screens");
 fs.mkdirSync(screens, { recursive: true });
 const axe = fs.readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const words = process.argv.slice(2);
-const chosen = journeys.filter(({ name }) => words.every((word) => name.includes(word)));
+const chosen = [...single, ...clusters].filter(({ name }) => words.every((word) => name.includes(word)));
 
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), "journeys-"));
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: flags, env: { ...process.env, HOME: profile } });
 
 // What a journey gets: an agent of its own, pages that fail on console errors and requests to elsewhere.
-async function run({ name, args, steps }) {
-  const muster = await agent.start(args);
+async function run({ name, args, servers, steps }) {
+  // A journey names servers to have a cluster of them; then `muster` is the first one.
+  const group = servers ? await cluster.start(servers) : null;
+  const muster = group ? { ...group.servers[0], stop: group.stop } : await agent.start(args);
   const faults = [];
   const contexts = [];
   const open = async (target = "/ui/", options = {}) => {
-    const { origin = muster.url, ...rest } = options;
+    const { origin = muster.url, outage, ...rest } = options;
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...rest });
     contexts.push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(10_000);
     // Chromium reports every 404 by itself; for a key that is not there, or a check that was deregistered while the page
     // asked about it, it is the API's ordinary answer.
-    const ordinary = (message) => message.text().includes("404") && /\/v1\/(kv|muster\/check\/status)\//.test(message.location().url);
+    // While a journey breaks the cluster, failing reads are what it is about.
+    const broken = (message) => outage && message.text().startsWith("Failed to load resource");
+    const ordinary = (message) => broken(message) || message.text().includes("404") && /\/v1\/(kv|muster\/check\/status)\//.test(message.location().url);
     page.on("console", (message) => message.type() === "error" && !ordinary(message) && faults.push(`console: ${message.text()} (${message.location().url})`));
     page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
     page.on("request", (request) => !request.url().startsWith(new URL(origin).origin) && !request.url().startsWith("data:") && faults.push(`request leaves the origin: ${request.url()}`));
@@ -45,7 +51,7 @@ async function run({ name, args, steps }) {
   };
   const picture = (page, file) => page.screenshot({ path: path.join(screens, `${file}.png`) });
   try {
-    await steps({ muster, open, accessible, picture, until: agent.until, target: agent.target, proxy: agent.proxy, browser });
+    await steps({ muster, cluster: group, open, accessible, picture, until: agent.until, target: agent.target, proxy: agent.proxy, browser });
   } catch (error) {
     faults.push(error.stack ?? String(error));
     await Promise.all(contexts.flatMap((context) => context.pages()).map((page, at) => picture(page, `FAILED-${name.replaceAll(/\W+/g, "-")}-${at}`).catch(() => {})));

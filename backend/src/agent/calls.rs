@@ -10,7 +10,7 @@ use shared::agent::Member;
 use tokio::sync::watch;
 
 use crate::{
-    local,
+    gossip, local,
     rpc::{self, AgentCall, AgentReply, Error, Payload, Request},
     server::AgentCalls,
 };
@@ -21,15 +21,17 @@ pub(super) struct Own {
     node_name: String,
     /// Filled once the local layer runs; on a server it needs the server role first.
     local: OnceLock<local::Handle>,
+    pool: OnceLock<gossip::Handle>,
 }
 
 impl Own {
     pub(super) fn new(node_name: &str) -> Arc<Self> {
-        Arc::new(Self { node_name: node_name.to_owned(), local: OnceLock::new() })
+        Arc::new(Self { node_name: node_name.to_owned(), local: OnceLock::new(), pool: OnceLock::new() })
     }
 
-    pub(super) fn plug(&self, local: local::Handle) {
+    pub(super) fn plug(&self, local: local::Handle, pool: gossip::Handle) {
         let _ = self.local.set(local);
+        let _ = self.pool.set(pool);
     }
 
     fn is(&self, node: &str) -> bool {
@@ -76,6 +78,7 @@ impl rpc::AgentCallee for Own {
                 AgentReply::Done
             }
             Payload::Services => AgentReply::Services(local.services("")?),
+            Payload::Gossip => AgentReply::Gossip(Box::new(self.pool.get().ok_or_else(starting)?.detail().await)),
         })
     }
 }

@@ -192,7 +192,7 @@ impl Base {
         let local = local::Service::start(options::local(&config, &node_id), definitions, router.clone(), db.clone(), runtime.clone())
             .await
             .map_err(|e| component(&e))?;
-        own.plug(local.clone());
+        own.plug(local.clone(), pool.clone());
         let following = servers::follow(pool.subscribe(), servers.clone(), local.clone(), config.datacenter.clone());
         runtime.tasks.spawn_until_shutdown("servers", following);
 

@@ -298,6 +298,8 @@ impl Service {
             keys: self.keyring.watch().borrow().len(),
             health: self.pool.health(),
             suspicion_ms: ms(self.pool.suspicion()),
+            failed_kept_ms: ms(self.options.reconnect_timeout),
+            left_kept_ms: ms(self.options.tombstone_timeout),
         }
     }
 

@@ -24,6 +24,9 @@ async fn payload(call: &mut Call, what: &str) -> Result<Payload, Error> {
     if what == "services" {
         return allowed(call, &Method::GET).map(|()| Payload::Services);
     }
+    if what == "gossip" {
+        return allowed(call, &Method::GET).map(|()| Payload::Gossip);
+    }
     let wanted = if what == "service/register" {
         allowed(call, &Method::PUT)?;
         let replace_existing_checks = replaces_checks(call)?;
@@ -38,7 +41,7 @@ async fn payload(call: &mut Call, what: &str) -> Result<Payload, Error> {
         Payload::NodeMaintenance { enable, reason }
     } else {
         return Err(Error::not_found(format!(
-            "Unknown agent call {what:?}; there are: services, service/register, service/deregister/:id, service/maintenance/:id, maintenance"
+            "Unknown agent call {what:?}; there are: services, gossip, service/register, service/deregister/:id, service/maintenance/:id, maintenance"
         )));
     };
     allowed(call, &Method::PUT).map(|()| wanted)
@@ -68,5 +71,6 @@ pub(super) fn answer(call: &Call, reply: AgentReply) -> Result<Response, Error> 
         AgentReply::Run(run) => respond::json(call, &run),
         AgentReply::CheckStatus(status) => respond::json(call, &status),
         AgentReply::Services(services) => respond::json(call, &services),
+        AgentReply::Gossip(pool) => respond::json(call, &pool),
     }
 }

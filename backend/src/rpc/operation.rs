@@ -184,6 +184,8 @@ pub enum Payload {
     NodeMaintenance { enable: bool, reason: String },
     /// The agent's own services.
     Services,
+    /// The gossip pool as the agent sees it.
+    Gossip,
 }
 
 /// What that agent answers.
@@ -197,4 +199,6 @@ pub enum AgentReply {
     CheckStatus(Box<check::CheckStatus>),
     /// Services by id.
     Services(BTreeMap<String, agent::AgentService>),
+    /// The pool.
+    Gossip(Box<gossip::Pool>),
 }

@@ -53,6 +53,7 @@ fn permit(call: Call<'_>, state: &State, node: &str, payload: &Payload) -> Resul
         }
         Payload::NodeMaintenance { .. } => allows(Access::NodeWrite(node)),
         Payload::Services => allows(Access::NodeRead(node)),
+        Payload::Gossip => allows(Access::OperatorRead),
     };
     if allowed { Ok(()) } else { Err(Error::PermissionDenied) }
 }

@@ -8,6 +8,7 @@ mod catalog;
 mod changes;
 mod check;
 mod consensus;
+mod election;
 mod formation;
 mod forward;
 mod health;
@@ -114,6 +115,8 @@ pub struct Server {
     restoring: tokio::sync::Mutex<()>,
     /// Tells the leader's duties that the state was replaced.
     restored: Notify,
+    /// Who led and when.
+    elections: Mutex<election::Elections>,
 }
 
 impl std::fmt::Debug for Server {
@@ -154,8 +157,22 @@ impl Server {
         runtime: Runtime,
     ) -> Self {
         let (answers, ever_led) = (health::Answers::default(), AtomicBool::new(false));
-        let (stable, restoring, restored) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
-        Self { options, raft, store, members, gossip: None, agent_calls, runtime, answers, ever_led, stable, restoring, restored }
+        let (stable, elections, restoring, restored) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
+        Self {
+            options,
+            raft,
+            store,
+            members,
+            gossip: None,
+            agent_calls,
+            runtime,
+            answers,
+            ever_led,
+            stable,
+            elections,
+            restoring,
+            restored,
+        }
     }
 
     /// Forms a cluster if that is to be done, and does the leader's duties whenever this server leads, until shutdown.

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use shared::{
     gossip, operator as wire,
+    query::Consistency,
     raft::{Raft, Server as Row},
 };
 
@@ -88,7 +89,14 @@ pub(super) async fn autopilot_health(call: Call<'_>) -> Result<Answer<wire::Auto
 
 pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
     may_read(call)?;
-    call.server.ensure_fresh(call.request.options.consistency).await?;
+    // What this server knows of consensus is never worse than nothing, also when it has not heard of a leader since it started.
+    if call.request.options.consistency != Consistency::Stale {
+        call.server.ensure_fresh(call.request.options.consistency).await?;
+    }
+    let pool = match &call.server.gossip {
+        Some(pool) => pool.detail().await,
+        None => gossip::Pool::default(),
+    };
     let (health, status) = (call.server.judge(), call.server.raft.status());
     let voters = status.peers.iter().filter(|peer| peer.voter).count();
     let leads = status.role == "leader";
@@ -108,6 +116,7 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
                 "non-voter"
             }
             .to_owned(),
+            gossip_ms: pool.members.iter().find(|member| member.id == server.id).map_or(0, |member| member.since_ms),
             gossip: if server.serf_status == "none" { String::new() } else { server.serf_status },
             lag: if leads { status.last_index.saturating_sub(server.last_index) } else { 0 },
             last_contact_ms: contact_ms,
@@ -134,6 +143,8 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
         snapshot_index: status.snapshot_index,
         quorum: voters / 2 + 1,
         failure_tolerance: health.failure_tolerance,
+        elections: call.server.elections.lock().unwrap_or_else(PoisonError::into_inner).list(),
+        now_ms: now,
     };
     Ok(call.answer(0, raft))
 }

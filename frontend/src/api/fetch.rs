@@ -1,7 +1,10 @@
 //! One HTTP call: an [`Endpoint`] out, its reply or an [`Error`] back. The token travels in `X-Consul-Token`, never in
 //! an address.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use crate::prelude::*;
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -75,12 +78,27 @@ impl Call {
 }
 
 thread_local! {
+    static STALE: Cell<bool> = const { Cell::new(false) };
     static TOKEN: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// The token every later call carries; empty sends none.
 pub(crate) fn set_token(token: &str) {
     TOKEN.with_borrow_mut(|held| token.clone_into(held));
+}
+
+/// Whether every later read is content with what any server has: nobody leads, and the others would only wait.
+pub(crate) fn set_stale(stale: bool) {
+    STALE.set(stale);
+}
+
+/// The address of a call, as it is sent now.
+fn address(call: &Call) -> String {
+    let url = &call.url;
+    if call.method != "GET" || !STALE.get() || url.contains("stale") {
+        return url.clone();
+    }
+    format!("{url}{}stale=", if url.contains('?') { '&' } else { '?' })
 }
 
 /// One call for one action.
@@ -117,7 +135,7 @@ pub(super) async fn open(call: &Call, abort: Option<&AbortSignal>) -> Result<Res
     if let Some(body) = &call.body {
         init.set_body(&Uint8Array::from(body.as_slice()));
     }
-    let response = JsFuture::from(window().fetch_with_str_and_init(&root(&call.url), &init)).await.map_err(|error| failed(&error))?;
+    let response = JsFuture::from(window().fetch_with_str_and_init(&root(&address(call)), &init)).await.map_err(|error| failed(&error))?;
     Ok(response.unchecked_into())
 }
 
@@ -141,6 +159,21 @@ pub(super) fn now_ms() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_are_stale_while_nobody_leads_and_writes_never() {
+        let call = |method: &'static str, url: &str| Call { method, url: url.to_owned(), body: None };
+        let sent = |stale: bool, it: &Call| {
+            set_stale(stale);
+            address(it)
+        };
+        let read = call("GET", "muster/overview");
+        assert_eq!((sent(false, &read).as_str(), sent(true, &read).as_str()), ("muster/overview", "muster/overview?stale="));
+        assert_eq!(sent(true, &call("GET", "kv/a?recurse=")), "kv/a?recurse=&stale=");
+        assert_eq!(sent(true, &call("GET", "muster/raft?stale=")), "muster/raft?stale=");
+        assert_eq!(sent(true, &call("PUT", "kv/a")), "kv/a");
+        set_stale(false);
+    }
 
     #[test]
     fn an_error_says_what_the_agent_said() {

@@ -45,6 +45,8 @@ pub(crate) enum News {
     Changes(Rc<Vec<Change>>),
     /// Anything may have changed: read again.
     All,
+    /// Calls under way would not end soon: begin them anew.
+    Restart,
 }
 
 type Listener = Rc<dyn Fn(&News)>;
@@ -122,6 +124,11 @@ impl Live {
         if self.link.get_untracked() != Link::Paused {
             self.connect();
         }
+    }
+
+    /// Begins every call anew, also those under way.
+    pub(crate) fn restart(self) {
+        self.tell(&News::Restart);
     }
 
     fn with<T>(self, work: impl FnOnce(&mut Inner) -> T) -> T {

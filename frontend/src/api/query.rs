@@ -54,6 +54,18 @@ impl<T: Send + Sync + 'static> Query<T> {
     pub(crate) fn refetch(self) {
         self.driver.with_value(Driver::start);
     }
+
+    /// Reads again from time to time, for what changes without a word of the change stream, as long as the current component lives.
+    pub(crate) fn poll(self, every: Duration) {
+        let driver = self.driver;
+        let timer = set_interval_with_handle(
+            move || {
+                driver.try_with_value(Driver::poll);
+            },
+            every,
+        );
+        on_cleanup(move || timer.into_iter().for_each(|timer| timer.clear()));
+    }
 }
 
 /// Reads `request` for as long as the current component lives. `None` reads nothing and keeps what is there. `cares` says which
@@ -140,6 +152,7 @@ fn attach(driver: &Rc<Driver>, call: impl Fn() -> Option<Call> + 'static, cares:
         let concerned = match news {
             News::Changes(changes) => changes.iter().any(&cares),
             News::All => true,
+            News::Restart => return Driver::start(&held),
         };
         if concerned {
             Driver::refresh(&held);
@@ -234,6 +247,13 @@ impl Driver {
             },
             Duration::from_millis(wait as u64),
         );
+    }
+
+    /// Sends the call unless one is under way, or nobody looks.
+    fn poll(self: &Rc<Self>) {
+        if !self.busy.get() && !matches!(self.live.link.get_untracked(), Link::Paused | Link::Asleep) {
+            self.refresh();
+        }
     }
 
     fn show_skeleton_later(self: &Rc<Self>) {

@@ -3,6 +3,7 @@
 use crate::prelude::*;
 
 use super::Icon;
+use crate::state::cluster::use_cluster;
 
 /// How much a button weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +48,16 @@ pub(crate) fn Button(
     /// Why it cannot be pressed; empty when it can. It stays focusable, so that the reason can be read.
     #[prop(optional, into)]
     denied: Signal<String>,
+    /// It writes to the cluster, which cannot be done while nobody leads.
+    #[prop(optional)]
+    writes: bool,
     /// `submit` inside a form.
     #[prop(default = "button")]
     r#type: &'static str,
     #[prop(optional, into)] on_press: Option<Callback<()>>,
 ) -> impl IntoView {
     let class = format!("{}{}", kind.class(), if small { " sm" } else { "" });
+    let denied = if writes { or_leaderless(denied) } else { denied };
     let blocked = move || busy.get() || !denied.with(String::is_empty);
     view! {
         <button
@@ -75,6 +80,12 @@ pub(crate) fn Button(
             {move || label.get()}
         </button>
     }
+}
+
+/// The reason, or that there is no leader.
+fn or_leaderless(denied: Signal<String>) -> Signal<String> {
+    let unwritable = use_cluster().unwritable;
+    Signal::derive(move || if denied.with(String::is_empty) { unwritable.get() } else { denied.get() })
 }
 
 /// A button with only an icon on it; `label` is its name and its tooltip.

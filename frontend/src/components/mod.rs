@@ -4,6 +4,7 @@
 //! - [`health::HealthMark`]: icon and word; `<HealthMark health word=false/>` keeps the word for screen readers only,
 //!   allowed where a column header says "State". [`health::Pill`] for a header: `<Pill health text/>`.
 //! - [`lamps::Lamps`]: one mark an instance up to 24, then a bar: `<Lamps counts/>`. [`trace::Trace`]: the last hour.
+//! - [`hero::Hero`]: the head of a page that says its state in a sentence.
 //! - [`button::Button`]: `<Button label="Run" icon="run" kind=Kind::Primary on_press=move || …/>`; `busy` while its action is under
 //!   way, `denied` gives the reason it cannot be pressed. [`button::IconButton`] for a bare icon with a label.
 //! - [`choice::Segmented`]: one of a few, `<Segmented label options value on_pick/>`. [`choice::Tabs`]: APG tabs.
@@ -29,6 +30,7 @@ pub(crate) mod diff;
 pub(crate) mod editor;
 pub(crate) mod form;
 pub(crate) mod health;
+pub(crate) mod hero;
 pub(crate) mod icon;
 pub(crate) mod lamps;
 pub(crate) mod lanes;
@@ -44,6 +46,7 @@ pub(crate) use copy::{Copy, Key, Tag};
 pub(crate) use dialog::{Dialog, Drawer};
 pub(crate) use form::{Field, TextInput};
 pub(crate) use health::{HealthMark, Pill};
+pub(crate) use hero::Hero;
 pub(crate) use icon::Icon;
 pub(crate) use lamps::Lamps;
 pub(crate) use trace::Trace;

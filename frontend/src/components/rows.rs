@@ -1,7 +1,7 @@
 //! Long lists: only the rows in sight exist, the agent is asked for a window of rows around them, and rows do not move
 //! under the pointer.
 //!
-//! A page makes a [`List`], asks for [`List::offset`] and [`WINDOW`] rows in its query, hands the query to
+//! A page makes a [`List`], asks for [`List::offset`] and [`WINDOW`] rows in its query, hands the query's data to
 //! [`List::follow`], and draws [`VirtualRows`] as the body of a real `table` inside `.lst > .scr`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::page::Page;
 use wasm_bindgen::JsCast;
 
-use crate::{api::Query, layout::keys::on_key, prelude::*, state::preferences::use_preferences};
+use crate::{layout::keys::on_key, prelude::*, state::preferences::use_preferences};
 
 /// Rows asked for at once.
 pub(crate) const WINDOW: u32 = 150;
@@ -85,12 +85,11 @@ impl<R: Row> List<R> {
         self.page.with(|page| at.checked_sub(page.offset).and_then(|at| page.rows.get(at as usize)).cloned())
     }
 
-    /// Shows what the query answers. `scope` is everything that makes it another list: filter, order, state.
-    pub(crate) fn follow(self, query: Query<Page<R>>, scope: Signal<String>) {
+    /// Shows what comes. `scope` is everything that makes it another list: filter, order, state.
+    pub(crate) fn follow(self, data: Signal<Option<Page<R>>>, scope: Signal<String>) {
         let shown_scope = StoredValue::new(String::new());
         Effect::new(move |_| {
-            query.data.track();
-            let Some(new) = query.data.get_untracked() else { return };
+            let Some(new) = data.get() else { return };
             let scope = scope.get_untracked();
             let same = shown_scope.with_value(|shown| *shown == scope) && self.page.with_untracked(|page| page.offset == new.offset);
             shown_scope.set_value(scope);

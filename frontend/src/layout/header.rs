@@ -10,6 +10,7 @@ use crate::{
     router::{Page, Place, Step, use_dc, use_router},
     state::{
         agent::{config, use_agent},
+        cluster::use_cluster,
         preferences::{Theme, use_preferences},
     },
 };
@@ -88,6 +89,9 @@ fn trail(page: &Page) -> Vec<(String, Page)> {
             }
             steps
         }
+        Page::Raft => vec![step("Raft", Page::Raft)],
+        Page::Gossip => vec![step("Gossip", Page::Gossip)],
+        Page::Snapshots => vec![step("Snapshots", Page::Snapshots)],
         Page::Unknown => vec![step("Not found", Page::Unknown)],
     }
 }
@@ -123,8 +127,9 @@ pub(crate) fn Datacenters() -> impl IntoView {
 /// How fresh the page is, and a button that stops it.
 #[component]
 fn LiveMark() -> impl IntoView {
-    let live = use_live();
+    let (live, cluster) = (use_live(), use_cluster());
     let word = move || match live.link.get() {
+        Link::Live | Link::Polling if cluster.leaderless.get() => "No leader",
         Link::Connecting => "Connecting",
         Link::Live => "Live",
         Link::Polling => "Every 2 s",

@@ -30,7 +30,10 @@ pub(crate) const HELP: [(&str, &[(&str, &str)]); 4] = [
             ("Esc", "Back out one level"),
         ],
     ),
-    ("Go to", &[("G O", "Overview"), ("G S", "Services"), ("G N", "Nodes"), ("G K", "Key / value")]),
+    (
+        "Go to",
+        &[("G O", "Overview"), ("G S", "Services"), ("G N", "Nodes"), ("G K", "Key / value"), ("G R", "Raft"), ("G M", "Gossip members")],
+    ),
     (
         "Lists",
         &[
@@ -98,6 +101,8 @@ pub(super) fn install(overlay: RwSignal<Option<Overlay>>) {
                 "s" => Page::Services,
                 "n" => Page::Nodes,
                 "k" => Page::keys(""),
+                "r" => Page::Raft,
+                "m" => Page::Gossip,
                 _ => return false,
             };
             router.go(page);

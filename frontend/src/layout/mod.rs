@@ -10,6 +10,28 @@ mod toasts;
 use crate::prelude::*;
 use wasm_bindgen::JsCast;
 
+use crate::{
+    components::Banner,
+    format,
+    router::{Page, link},
+    state::cluster::{banner, use_cluster},
+};
+
+/// Over every page while nobody leads.
+#[component]
+fn Leaderless() -> impl IntoView {
+    let cluster = use_cluster();
+    let text =
+        Memo::new(move |_| cluster.raft.data.with(|raft| raft.as_ref().map(|raft| banner(raft, format::zone_min())).unwrap_or_default()));
+    view! {
+        <Show when=move || cluster.leaderless.get()>
+            <div class="leaderless">
+                <Banner text=text><a class="btn sm" href=link(Page::Raft)>"What to do"</a></Banner>
+            </div>
+        </Show>
+    }
+}
+
 /// Side bar, header, the page, and what floats.
 #[component]
 pub(crate) fn Shell(children: Children) -> impl IntoView {
@@ -30,12 +52,13 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
         <div class="app">
             <sidebar::Sidebar/>
             <header::Header/>
-            <main class="main" id="main" tabindex="-1">{children()}</main>
+            <main class="main" id="main" tabindex="-1"><Leaderless/>{children()}</main>
             <sidebar::BottomBar/>
         </div>
         <toasts::Toasts/>
         <palette::Palette overlay/>
         <help::Help overlay/>
+        <sidebar::More overlay/>
     }
     .into_any()
 }

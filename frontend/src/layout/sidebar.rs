@@ -8,13 +8,19 @@ use shared::{
     ui::{GetOverview, Overview},
 };
 
-use super::header::Datacenters;
+use super::{
+    header::Datacenters,
+    palette::{Overlay, use_overlay},
+};
 use crate::{
     api::{Query, query},
-    components::Icon,
+    components::{Dialog, Icon},
     format,
     router::{Page, Place, use_dc, use_router},
-    state::agent::{config, use_agent},
+    state::{
+        agent::{config, use_agent},
+        cluster::use_cluster,
+    },
 };
 
 /// A line of the side bar.
@@ -24,10 +30,14 @@ enum Entry {
     Services,
     Nodes,
     Keys,
+    Raft,
+    Gossip,
 }
 
 impl Entry {
-    const ALL: [Self; 4] = [Self::Overview, Self::Services, Self::Nodes, Self::Keys];
+    /// On phones the others are behind "More".
+    const FIRST: [Self; 4] = [Self::Overview, Self::Services, Self::Nodes, Self::Keys];
+    const CLUSTER: [Self; 2] = [Self::Raft, Self::Gossip];
 
     fn of(page: &Page) -> Option<Self> {
         match page {
@@ -35,7 +45,9 @@ impl Entry {
             Page::Services | Page::Service { .. } => Some(Self::Services),
             Page::Nodes | Page::Node { .. } => Some(Self::Nodes),
             Page::Keys { .. } => Some(Self::Keys),
-            Page::Unknown => None,
+            Page::Raft => Some(Self::Raft),
+            Page::Gossip => Some(Self::Gossip),
+            Page::Snapshots | Page::Unknown => None,
         }
     }
 
@@ -45,6 +57,8 @@ impl Entry {
             Self::Services => Page::Services,
             Self::Nodes => Page::Nodes,
             Self::Keys => Page::keys(""),
+            Self::Raft => Page::Raft,
+            Self::Gossip => Page::Gossip,
         }
     }
 
@@ -55,6 +69,8 @@ impl Entry {
             Self::Services => ("services", "Services", "Services"),
             Self::Nodes => ("nodes", "Nodes", "Nodes"),
             Self::Keys => ("keys", "Key / value", "Keys"),
+            Self::Raft => ("crown", "Raft", "Raft"),
+            Self::Gossip => ("gossip", "Gossip", "Gossip"),
         }
     }
 
@@ -63,7 +79,7 @@ impl Entry {
         let health =
             |counts: &Counts| if counts.critical > 0 { Badge::Critical(counts.critical) } else { Badge::Count(counts.total.into()) };
         match self {
-            Self::Overview => Badge::Nothing,
+            Self::Overview | Self::Raft | Self::Gossip => Badge::Nothing,
             Self::Services => health(&overview.services),
             Self::Nodes => health(&overview.nodes),
             Self::Keys => Badge::Count(overview.keys),
@@ -76,6 +92,7 @@ enum Badge {
     Nothing,
     Count(u64),
     Critical(u32),
+    Leaderless,
 }
 
 /// The overview's numbers, shared by the side bar and the overview page.
@@ -99,6 +116,8 @@ pub(crate) fn Sidebar() -> impl IntoView {
                 <ul>{[Entry::Overview, Entry::Services, Entry::Nodes].map(|entry| view! { <Line entry overview/> }).collect_view()}</ul>
                 <h2>"Store"</h2>
                 <ul><Line entry=Entry::Keys overview/></ul>
+                <h2>"Cluster"</h2>
+                <ul>{Entry::CLUSTER.map(|entry| view! { <Line entry overview/> }).collect_view()}</ul>
             </nav>
             <AgentLine/>
         </aside>
@@ -118,9 +137,12 @@ pub(super) fn provide_overview() {
 
 #[component]
 fn Line(entry: Entry, overview: Query<Overview>) -> impl IntoView {
-    let (router, dc) = (use_router(), use_dc());
+    let (router, dc, cluster) = (use_router(), use_dc(), use_cluster());
     let current = move || (Entry::of(&router.place().read().page) == Some(entry)).then_some("page");
-    let badge = Memo::new(move |_| overview.data.with(|data| data.as_ref().map_or(Badge::Nothing, |data| entry.badge(data))));
+    let badge = Memo::new(move |_| match entry {
+        Entry::Raft if cluster.leaderless.get() => Badge::Leaderless,
+        _ => overview.data.with(|data| data.as_ref().map_or(Badge::Nothing, |data| entry.badge(data))),
+    });
     let (icon, label, _) = entry.face();
     view! {
         <li>
@@ -130,6 +152,7 @@ fn Line(entry: Entry, overview: Query<Overview>) -> impl IntoView {
                 {move || match badge.get() {
                     Badge::Nothing => ().into_any(),
                     Badge::Count(number) => view! { <span class="c">{format::count(number)}</span> }.into_any(),
+                    Badge::Leaderless => view! { <span class="bad"><Icon name="critical" small=true/><span class="sr">"no leader"</span></span> }.into_any(),
                     Badge::Critical(number) => view! {
                         <span class="bad"><Icon name="critical" small=true/>{format::count(number)}<span class="sr">" critical"</span></span>
                     }.into_any(),
@@ -183,17 +206,37 @@ fn Logo() -> impl IntoView {
 /// The bar at the bottom of phones.
 #[component]
 pub(crate) fn BottomBar() -> impl IntoView {
-    let (router, dc) = (use_router(), use_dc());
+    let (router, dc, overlay) = (use_router(), use_dc(), use_overlay());
+    let more = move || Entry::of(&router.place().read().page).is_some_and(|entry| Entry::CLUSTER.contains(&entry)).then_some("true");
     view! {
         <nav class="bn" aria-label="Sections">
-            {Entry::ALL.map(|entry| {
+            {Entry::FIRST.map(|entry| {
                 let (icon, _, label) = entry.face();
                 let current = move || (Entry::of(&router.place().read().page) == Some(entry)).then_some("page");
                 view! {
                     <a href=move || Place::new(&dc.get(), entry.page()).href() aria-current=current><Icon name=icon/>{label}</a>
                 }
             }).collect_view()}
+            <button type="button" aria-haspopup="dialog" aria-current=more on:click=move |_| overlay.set(Some(Overlay::More))>
+                <Icon name="menu"/>"More"
+            </button>
         </nav>
+    }
+    .into_any()
+}
+
+/// The sections that have no place in the bar at the bottom.
+#[component]
+pub(super) fn More(overlay: RwSignal<Option<Overlay>>) -> impl IntoView {
+    let (dc, numbers) = (use_dc(), use_overview());
+    let open = Signal::derive(move || !dc.read().is_empty() && overlay.get() == Some(Overlay::More));
+    let close = move || overlay.set(None);
+    view! {
+        <Dialog title="Cluster" open on_close=Callback::new(move |()| close())>
+            <nav class="nav more" aria-label="More sections" on:click=move |_| close()>
+                <ul>{Entry::CLUSTER.map(|entry| view! { <Line entry overview=numbers/> }).collect_view()}</ul>
+            </nav>
+        </Dialog>
     }
     .into_any()
 }
@@ -207,7 +250,7 @@ mod tests {
         let services = Counts { total: 40, critical: 3, ..Counts::default() };
         let nodes = Counts { total: 4, passing: 4, ..Counts::default() };
         let overview = Overview { services, nodes, keys: 12, ..Overview::default() };
-        let found = Entry::ALL.map(|entry| entry.badge(&overview));
+        let found = Entry::FIRST.map(|entry| entry.badge(&overview));
         assert_eq!(found, [Badge::Nothing, Badge::Critical(3), Badge::Count(4), Badge::Count(12)]);
     }
 }

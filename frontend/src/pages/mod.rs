@@ -7,10 +7,12 @@ use crate::{
     router::{self, Page, use_dc},
 };
 
+pub(crate) mod gossip;
 pub(crate) mod kv;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod overview;
+pub(crate) mod raft;
 pub(crate) mod register;
 pub(crate) mod service;
 pub(crate) mod services;

@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod clock;
+pub(crate) mod cluster;
 pub(crate) mod notices;
 pub(crate) mod preferences;
 pub(crate) mod token;

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use shared::changes::{Change, Kind, Topic};
 
 pub(super) use autopilot::{Stable, View, address};
 
 use super::{Server, consensus, formation};
 use crate::{
+    raft,
     rpc::Error,
     rt::clock,
     store::{AGE_MS_MAX, Command},
@@ -28,6 +29,8 @@ const TOMBSTONE_MS: u64 = 15 * 60_000;
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often servers are judged, and how often the Raft configuration is compared with the pool.
 const AUTOPILOT: (Duration, u32) = (Duration::from_secs(2), 5);
+/// How often it is looked who leads, beside every change: silence alone changes nothing.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after a duty failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -37,20 +40,16 @@ pub(super) async fn run(server: &Arc<Server>) {
     let mut told = String::new();
     let mut changes = server.raft.changes();
     while !shutdown.is_requested() {
-        let status = server.raft.status();
-        let now = format!("{:?} {:?}", status.leader, status.peers);
-        if now != told {
-            told = now;
-            announce(server);
-        }
+        let status = look(server, &mut told);
         if status.role == "leader" {
             let deposed = async {
                 // The configuration may change many times while this server leads on.
-                while server.raft.status().role == "leader" && server.raft.status().term == status.term {
-                    if changes.next().await.is_none() {
-                        std::future::pending::<()>().await;
+                loop {
+                    await_change(&mut changes).await;
+                    let now = look(server, &mut told);
+                    if now.role != "leader" || now.term != status.term {
+                        return;
                     }
-                    announce(server);
                 }
             };
             tokio::select! {
@@ -63,10 +62,32 @@ pub(super) async fn run(server: &Arc<Server>) {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                _ = changes.next() => {}
+                () = await_change(&mut changes) => {}
             }
         }
     }
+}
+
+/// Waits for a change of the leader or the configuration, or until it is time to look again.
+async fn await_change(changes: &mut BoxStream<'static, ()>) {
+    tokio::select! {
+        change = changes.next() => if change.is_none() {
+            std::future::pending::<()>().await;
+        },
+        () = clock::sleep(LOOK) => {}
+    }
+}
+
+/// Looks who leads and which servers there are, and tells what changed.
+fn look(server: &Server, told: &mut String) -> raft::Status {
+    let status = server.raft.status();
+    let now = format!("{:?} {:?}", status.leader, status.peers);
+    server.elections.lock().unwrap_or_else(PoisonError::into_inner).note(&status, server.runtime.clock.wall_ms());
+    if now != *told {
+        *told = now;
+        announce(server);
+    }
+    status
 }
 
 /// Tells the change streams that the leader or the servers changed.

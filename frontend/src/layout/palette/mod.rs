@@ -25,6 +25,8 @@ use view::{Deed, Found, Item};
 pub(crate) enum Overlay {
     Palette,
     Help,
+    /// The sections behind "More" on phones.
+    More,
 }
 
 /// Which overlay is open.
@@ -208,6 +210,10 @@ impl Doer {
                 let _ = window().open_with_url_and_target(&url, "_blank");
             }
             Deed::Go(page) => self.router.go(page.clone()),
+            Deed::Open(page, query) => {
+                let href = Place::new(&self.dc.get_untracked(), page.clone()).href();
+                self.router.open(&format!("{href}?{query}"), Step::Push);
+            }
             Deed::Run(service) => self.run_checks(service.clone()),
             Deed::Maintain(service) => {
                 let href = Place::new(&self.dc.get_untracked(), Page::Services).href();

@@ -11,6 +11,8 @@ use crate::{components::health, format::plural, router::Page};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Deed {
     Go(Page),
+    /// A page with a dialog open: its query.
+    Open(Page, String),
     Run(String),
     Maintain(String),
     Register,
@@ -52,9 +54,20 @@ const KEYS_MAX: usize = 5;
 /// What a verb makes of the name behind it: the entry's text, its icon, what it does.
 type Verb = fn(&str) -> (String, &'static str, Deed);
 
-const VERBS: [(&str, Verb); 2] = [
-    ("run", |name| (format!("Run checks of {name}"), "run", Deed::Run(name.to_owned()))),
-    ("maintenance", |name| (format!("Put {name} into maintenance"), "maintenance", Deed::Maintain(name.to_owned()))),
+/// What a verb acts on.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    Services,
+    Nodes,
+}
+
+const VERBS: [(&str, On, Verb); 3] = [
+    ("run", On::Services, |name| (format!("Run checks of {name}"), "run", Deed::Run(name.to_owned()))),
+    ("maintenance", On::Services, |name| (format!("Put {name} into maintenance"), "maintenance", Deed::Maintain(name.to_owned()))),
+    ("force-leave", On::Nodes, |name| {
+        let query = format!("v=leave&to={}", shared::endpoint::segment(name));
+        (format!("Force {name} to leave the gossip pool"), "gossip", Deed::Open(Page::Gossip, query))
+    }),
 ];
 
 /// A text in its parts: a prefix character, a verb, the words.
@@ -65,6 +78,12 @@ struct Asked<'a> {
     words: &'a str,
 }
 
+impl Asked<'_> {
+    fn is_on(&self, what: On) -> bool {
+        self.verb.is_some_and(|verb| VERBS[verb].1 == what)
+    }
+}
+
 fn asked(text: &str) -> Asked<'_> {
     let text = text.trim_start();
     if let Some(kind) = text.chars().next().filter(|kind| matches!(kind, '>' | '@' | '#')) {
@@ -72,7 +91,7 @@ fn asked(text: &str) -> Asked<'_> {
     }
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
     let first = first.to_lowercase();
-    let verb = VERBS.iter().position(|(verb, _)| !rest.is_empty() && first.len() >= 3 && verb.starts_with(&first));
+    let verb = VERBS.iter().position(|(verb, ..)| !rest.is_empty() && first.len() >= 3 && verb.starts_with(&first));
     Asked { kind: None, verb, words: if verb.is_some() { rest.trim() } else { text.trim() } }
 }
 
@@ -80,6 +99,7 @@ fn asked(text: &str) -> Asked<'_> {
 pub(super) fn service_search(text: &str) -> Option<String> {
     let asked = asked(text);
     match asked.kind {
+        None if asked.is_on(On::Nodes) => None,
         None => Some(asked.words.to_owned()),
         Some('#') => Some(asked.words.split_whitespace().map(|tag| format!("tag:{tag}*")).collect::<Vec<_>>().join(" ")),
         Some(_) => None,
@@ -89,7 +109,8 @@ pub(super) fn service_search(text: &str) -> Option<String> {
 /// What to search the nodes for; `None` not at all.
 pub(super) fn node_search(text: &str) -> Option<String> {
     let asked = asked(text);
-    let wanted = asked.verb.is_none() && (asked.kind == Some('@') || (asked.kind.is_none() && !asked.words.is_empty()));
+    let wanted =
+        asked.is_on(On::Nodes) || asked.verb.is_none() && (asked.kind == Some('@') || (asked.kind.is_none() && !asked.words.is_empty()));
     wanted.then(|| asked.words.to_owned())
 }
 
@@ -105,9 +126,12 @@ pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
     let mut out = Vec::new();
     let words = asked.words;
     if let Some(verb) = asked.verb {
-        for row in found.services {
-            let (label, icon, deed) = VERBS[verb].1(&row.name);
-            push(&mut out, words, Item { group: "Actions", icon, class: "", label, note: state(row), hits: Vec::new(), deed });
+        let (_, on, act) = VERBS[verb];
+        let services = found.services.iter().filter(|_| on == On::Services).map(|row| (&row.name, state(row)));
+        let nodes = found.nodes.iter().filter(|_| on == On::Nodes).map(|row| (&row.node.name, row.node.address.clone()));
+        for (name, note) in services.chain(nodes) {
+            let (label, icon, deed) = act(name);
+            push(&mut out, words, Item { group: "Actions", icon, class: "", label, note, hits: Vec::new(), deed });
         }
     }
     if asked.kind.is_none_or(|kind| kind == '>') && asked.verb.is_none() {
@@ -165,12 +189,16 @@ fn state(row: &ServiceRow) -> String {
     }
 }
 
-fn commands() -> [(&'static str, &'static str, &'static str, Deed); 9] {
+fn commands() -> [(&'static str, &'static str, &'static str, Deed); 13] {
     [
         ("overview", "Overview", "G O", Deed::Go(Page::Overview)),
         ("services", "Services", "G S", Deed::Go(Page::Services)),
         ("nodes", "Nodes", "G N", Deed::Go(Page::Nodes)),
         ("keys", "Key / value", "G K", Deed::Go(Page::keys(""))),
+        ("crown", "Raft", "G R", Deed::Go(Page::Raft)),
+        ("gossip", "Gossip", "G M", Deed::Go(Page::Gossip)),
+        ("crown", "Transfer leadership", "", Deed::Open(Page::Raft, "v=transfer".to_owned())),
+        ("gossip", "Join members", "", Deed::Open(Page::Gossip, "v=join".to_owned())),
         ("plus", "Register a service", "", Deed::Register),
         ("plus", "Create a key", "", Deed::NewKey),
         ("sun", "Switch the theme", "T", Deed::Theme),
@@ -227,6 +255,7 @@ mod tests {
     fn a_verb_acts_on_what_is_found() {
         assert_eq!(labels("run pay"), ["Run checks of payments-api", "Run checks of payout", "payments-api", "payout"]);
         assert_eq!(labels("maint pay")[0], "Put payments-api into maintenance");
+        assert_eq!((service_search("force-leave n"), node_search("force-leave n")), (None, Some("n".to_owned())));
         assert_eq!(asked("run").verb, None, "a verb alone is a word to look for");
     }
 
@@ -236,7 +265,7 @@ mod tests {
         assert_eq!(labels("pay"), ["payments-api", "payout", "payments/limits"]);
         assert_eq!(service_search("#edge v2"), Some("tag:edge* tag:v2*".to_owned()));
         assert_eq!((service_search("@n"), node_search("@n-1")), (None, Some("n-1".to_owned())));
-        assert_eq!(labels("").len(), 11, "everything, when nothing is typed");
+        assert_eq!(labels("").len(), 15, "everything, when nothing is typed");
     }
 
     #[test]

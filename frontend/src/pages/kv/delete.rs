@@ -90,7 +90,7 @@ pub(super) fn DeleteFolder(model: Model) -> impl IntoView {
             </Show>
             <div class="r">
                 <Button label="Cancel" on_press=move || model.deleting.set(None)/>
-                <Button label="Delete" kind=Kind::DangerPrimary busy denied=blocked on_press=go/>
+                <Button label="Delete" kind=Kind::DangerPrimary busy writes=true denied=blocked on_press=go/>
             </div>
         </Dialog>
     }

@@ -144,7 +144,7 @@ fn Sheet(model: Model, key: String, start: Draft, found: Memo<Option<Entry>>, re
             <span class="msg">{move || message.get()}</span>
             <div class="r">
                 <Button label="Discard" on_press=leave/>
-                <Button label="Save changes" kind=Kind::Primary busy denied=blocked on_press=save/>
+                <Button label="Save changes" kind=Kind::Primary busy writes=true denied=blocked on_press=save/>
             </div>
         </div>
     }
@@ -360,7 +360,7 @@ pub(super) fn Create(model: Model, folder: String) -> impl IntoView {
             <span class="msg">"Stored only if the key does not exist"</span>
             <div class="r">
                 <Button label="Cancel" on_press=move || model.router.go(model.page(&back, KeyAction::View))/>
-                <Button label="Create" kind=Kind::Primary busy on_press=save/>
+                <Button label="Create" kind=Kind::Primary busy writes=true on_press=save/>
             </div>
         </div>
     }

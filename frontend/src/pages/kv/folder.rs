@@ -57,7 +57,7 @@ pub(super) fn Folder(model: Model, folder: String) -> impl IntoView {
         <div class="kh"><Heading model key=folder/><div class="km"><span>{told}</span></div></div>
         <div class="bar">
             <a class="btn" href=create><Icon name="plus"/>"New key"</a>
-            {(!root).then(|| view! { <Button label="Delete folder" icon="trash" kind=Kind::GhostDanger on_press=ask/> })}
+            {(!root).then(|| view! { <Button label="Delete folder" icon="trash" kind=Kind::GhostDanger writes=true on_press=ask/> })}
         </div>
         <div class="fld-body">{body}</div>
     }

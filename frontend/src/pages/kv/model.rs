@@ -100,7 +100,7 @@ impl Model {
         use_live().listen(move |news| {
             let known: Vec<String> = self.listed.with_untracked(|l| l.keys().cloned().collect());
             let touched: BTreeSet<String> = match news {
-                News::All => known.into_iter().collect(),
+                News::All | News::Restart => known.into_iter().collect(),
                 News::Changes(changes) => {
                     let keys = || changes.iter().filter(|c| c.topic == Topic::Kv);
                     known.into_iter().filter(|folder| keys().any(|c| c.name.starts_with(folder.as_str()))).collect()

@@ -84,7 +84,7 @@ pub(super) fn Value(model: Model, key: String) -> impl IntoView {
                 <Button label="Edit" icon="edit" kind=Kind::Primary on_press=edit/>
                 <Copy text=Signal::derive(move || found.with(|e| e.as_ref().and_then(|e| view::text(&e.value)).unwrap_or_default())) what="the value"/>
                 <span class="grow"></span>
-                <Button label="Delete" icon="trash" kind=Kind::GhostDanger on_press=move || if let Some(entry) = found.get_untracked() { model.delete(entry) }/>
+                <Button label="Delete" icon="trash" kind=Kind::GhostDanger writes=true on_press=move || if let Some(entry) = found.get_untracked() { model.delete(entry) }/>
             }
         })
     };

@@ -45,7 +45,7 @@ pub(crate) fn Nodes() -> impl IntoView {
         move || Some(ListNodes { page: asked.read().query(offset.get()), dc: dc.get() }),
         |change| matches!(change.topic, Topic::Service | Topic::Check | Topic::Node),
     );
-    list.follow(rows, Signal::derive(move || asked.read().scope()));
+    list.follow(rows.data.into(), Signal::derive(move || asked.read().scope()));
     list.keys(|_| false);
     provide_context(Now(Signal::derive(move || clock.agent_now(list.page.with(|page| page.now_ms), rows.at_ms.get()))));
     let counts = Memo::new(move |_| list.page.with(|page| page.counts));

@@ -1,177 +1,116 @@
-//! The cluster itself, as far as this agent knows it: who leads, who is a member.
+//! The cluster itself: who leads and how far the others are, who is a member.
+
+use std::time::Duration;
 
 use crate::prelude::*;
-use shared::{agent, changes::Topic, status};
+use shared::{changes::Topic, endpoint::Read as Where, gossip, raft};
 
 use crate::{
-    api::{Query, query},
+    api::query,
     components::Icon,
-    format::count,
+    format::{count, plural},
+    pages::{gossip::view as members, raft::view as servers},
     router::{Page, link, use_dc},
 };
 
-/// The members of the gossip pool, for both panels.
-pub(super) fn members() -> Query<Option<Vec<agent::Member>>> {
-    query(|| Some(agent::GetMembers { wan: false }), |change| matches!(change.topic, Topic::Raft | Topic::Node))
-}
+/// How often lag and round trips are looked at: they change without a word of the change stream.
+const LOOK: Duration = Duration::from_secs(5);
 
-/// The servers, by address, and which leads.
+/// The servers and which leads.
 #[component]
-pub(super) fn Consensus(members: Query<Option<Vec<agent::Member>>>) -> impl IntoView {
+pub(super) fn Consensus() -> impl IntoView {
     let dc = use_dc();
-    let leader = query(move || Some(status::GetLeader { dc: dc.get() }), |change| change.topic == Topic::Raft);
-    let peers = query(move || Some(status::GetPeers { dc: dc.get() }), |change| change.topic == Topic::Raft);
-    let rows = move || {
-        let leader = leader.data.get().unwrap_or_default();
-        let members = members.data.get().flatten().unwrap_or_default();
-        peers.data.with(|peers| peers.as_deref().map(|peers| servers(peers, &leader, &members)).unwrap_or_default())
-    };
-    let rows = Memo::new(move |_| rows());
-    let note = move || tolerance(rows.with(Vec::len), leader.data.with(|leader| leader.as_ref().is_some_and(|leader| !leader.is_empty())));
+    let raft =
+        query(move || Some(raft::GetRaft { read: Where { dc: dc.get(), ..Where::default() } }), |change| change.topic == Topic::Raft);
+    raft.poll(LOOK);
+    let rows = Memo::new(move |_| raft.data.with(|raft| raft.as_ref().map(servers::rows).unwrap_or_default()));
+    let note = move || raft.data.with(|raft| raft.as_ref().map(tolerance).unwrap_or_default());
+    let where_to =
+        move || raft.data.with(|raft| raft.as_ref().map(|raft| format!("term {}, index {}", count(raft.term), count(raft.commit_index))));
     view! {
         <Show when=move || !rows.with(Vec::is_empty)>
             <section class="panel" aria-labelledby="h-raft">
-                <header><h2 id="h-raft">"Consensus"</h2><div class="r">{note}</div></header>
+                <header><h2 id="h-raft"><a href=link(Page::Raft)>"Consensus"</a></h2><div class="r">{note}</div></header>
                 <ul class="raft">
-                    <For each=move || rows.get() key=Server::key let:server>
+                    <For each=move || rows.get() key=servers::Row::key let:row>
                         <li>
-                            <Icon name=if server.leads { "crown" } else { "nodes" }/>
-                            {match server.name.clone() {
-                                Some(name) => view! { <a href=link(Page::node(&name, "health-checks"))>{name.clone()}</a> }.into_any(),
-                                None => view! { <span>"server"</span> }.into_any(),
+                            <span class=if row.leads { "" } else { row.state.1 }><Icon name=row.state.0/></span>
+                            <a href=link(Page::node(&row.name, "health-checks"))>{row.name.clone()}</a>
+                            {if row.leads {
+                                view! { <span class="dim mono">{where_to}</span> }.into_any()
+                            } else if row.lag.is_empty() || row.state.1 == "crit" {
+                                view! { <span class=row.state.1>{row.state.2}" "{row.stable.clone()}</span> }.into_any()
+                            } else {
+                                view! { <span class="mid">{row.lag.clone()}</span> }.into_any()
                             }}
-                            <span class="dim mono">{server.address.clone()}</span>
-                            <span class="dim">{server.leads.then(|| view! { <b>"Leader"</b> })}</span>
+                            <span class="dim num">{if row.leads { view! { <b>"Leader"</b> }.into_any() } else { row.contact.clone().into_any() }}</span>
                         </li>
                     </For>
                 </ul>
             </section>
         </Show>
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    address: String,
-    /// The member with that address, if there is one.
-    name: Option<String>,
-    leads: bool,
-}
-
-impl Server {
-    fn key(&self) -> (String, Option<String>, bool) {
-        (self.address.clone(), self.name.clone(), self.leads)
-    }
-}
-
-fn servers(peers: &[String], leader: &str, members: &[agent::Member]) -> Vec<Server> {
-    let mut out: Vec<Server> = peers
-        .iter()
-        .map(|address| {
-            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).trim_matches(['[', ']']);
-            let serves = |member: &&agent::Member| member.addr == host && member.tags.get("role").is_some_and(|role| role == "consul");
-            let name = members.iter().find(serves).map(|member| member.name.clone());
-            Server { address: address.clone(), name, leads: address == leader }
-        })
-        .collect();
-    out.sort_by(|a, b| b.leads.cmp(&a.leads).then_with(|| a.address.cmp(&b.address)));
-    out
+    .into_any()
 }
 
 /// What the set of servers can bear.
-fn tolerance(servers: usize, led: bool) -> String {
-    match (led, servers.saturating_sub(1) / 2) {
-        (false, _) => "no leader".to_owned(),
-        (true, 0) => "one failure stops writes".to_owned(),
-        (true, 1) => "survives 1 server failure".to_owned(),
-        (true, many) => format!("survives {many} server failures"),
+fn tolerance(raft: &raft::Raft) -> String {
+    match (raft.leader.is_empty(), raft.failure_tolerance) {
+        (true, _) => "no leader".to_owned(),
+        (false, 0) => "one failure stops writes".to_owned(),
+        (false, 1) => "survives 1 server failure".to_owned(),
+        (false, many) => format!("survives {many} server failures"),
     }
 }
 
 /// The members of the gossip pool by state.
 #[component]
-pub(super) fn Gossip(members: Query<Option<Vec<agent::Member>>>) -> impl IntoView {
-    let states = Memo::new(move |_| members.data.with(|members| members.as_ref().and_then(Option::as_ref).map(|members| states(members))));
-    let of = move |pick: fn(&States) -> u32| states.with(|states| states.as_ref().map(pick).unwrap_or_default());
+pub(super) fn Gossip() -> impl IntoView {
+    let dc = use_dc();
+    let pool = query(
+        move || Some(gossip::GetGossip { node: String::new(), read: Where { dc: dc.get(), ..Where::default() } }),
+        |change| matches!(change.topic, Topic::Raft | Topic::Node) || change.name == shared::check::SERF_HEALTH,
+    );
+    pool.poll(LOOK * 2);
+    let shown = Memo::new(move |_| pool.data.get().unwrap_or_default());
+    let of = move |status: &'static str| shown.with(|pool| members::number(pool, status));
+    let trip = move || shown.with(members::median_trip);
     view! {
-        <Show when=move || states.with(Option::is_some)>
+        <Show when=move || shown.with(|pool| !pool.members.is_empty())>
             <section class="panel" aria-labelledby="h-gossip">
                 <header>
-                    <h2 id="h-gossip">"Gossip"</h2>
-                    <div class="r">{move || format!("LAN, {}", crate::format::plural(of(|states| states.total), "member", "members"))}</div>
+                    <h2 id="h-gossip"><a href=link(Page::Gossip)>"Gossip"</a></h2>
+                    <div class="r">{move || format!("LAN, {}", plural(shown.with(|pool| pool.members.len()) as u32, "member", "members"))}</div>
                 </header>
                 <dl class="kv2">
                     <dt>"Alive, failed, left"</dt>
                     <dd>
-                        {move || count(of(|states| states.alive))}" / "
-                        <span class:crit={move || { of(|states| states.failed) > 0 }}>{move || count(of(|states| states.failed))}</span>
-                        " / "{move || count(of(|states| states.left))}
+                        {move || count(of("alive") + of("suspect"))}" / "
+                        <span class:crit=move || { of("failed") > 0 }>{move || count(of("failed"))}</span>
+                        " / "{move || count(of("left"))}
                     </dd>
-                    <dt>"Servers, clients"</dt>
-                    <dd>{move || count(of(|states| states.servers))}" / "{move || count(of(|states| states.alive + states.failed - states.servers.min(states.alive + states.failed)))}</dd>
+                    <Show when=move || !trip().is_empty()><dt>"Median round trip"</dt><dd>{trip}</dd></Show>
                 </dl>
             </section>
         </Show>
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct States {
-    total: u32,
-    alive: u32,
-    failed: u32,
-    left: u32,
-    servers: u32,
-}
-
-fn states(members: &[agent::Member]) -> States {
-    let mut states = States { total: members.len() as u32, ..States::default() };
-    for member in members {
-        match member.status {
-            1 => states.alive += 1,
-            4 => states.failed += 1,
-            _ => states.left += 1,
-        }
-        if matches!(member.status, 1 | 4) && member.tags.get("role").is_some_and(|role| role == "consul") {
-            states.servers += 1;
-        }
-    }
-    states
+    .into_any()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn member(name: &str, addr: &str, role: &str, status: u8) -> agent::Member {
-        let tags = [("role".to_owned(), role.to_owned())].into();
-        agent::Member { name: name.to_owned(), addr: addr.to_owned(), tags, status, ..agent::Member::default() }
-    }
-
-    #[test]
-    fn the_leader_comes_first_and_servers_have_their_names() {
-        let members = [member("b", "10.0.0.2", "consul", 1), member("c", "10.0.0.1", "node", 1)];
-        let peers = ["10.0.0.1:8300".to_owned(), "10.0.0.2:8300".to_owned()];
-        let rows = servers(&peers, "10.0.0.2:8300", &members);
-        assert_eq!((rows[0].name.as_deref(), rows[0].leads), (Some("b"), true));
-        assert_eq!((rows[1].name.as_deref(), rows[1].leads), (None, false));
-    }
-
     #[test]
     fn tolerance_is_said_in_words() {
-        for (servers, led, text) in [
-            (1, true, "one failure stops writes"),
-            (3, true, "survives 1 server failure"),
-            (5, true, "survives 2 server failures"),
-            (3, false, "no leader"),
+        let led = |tolerance: u64| raft::Raft { leader: "a".to_owned(), failure_tolerance: tolerance, ..raft::Raft::default() };
+        for (raft, text) in [
+            (led(0), "one failure stops writes"),
+            (led(1), "survives 1 server failure"),
+            (led(2), "survives 2 server failures"),
+            (raft::Raft::default(), "no leader"),
         ] {
-            assert_eq!(tolerance(servers, led), text);
+            assert_eq!(super::tolerance(&raft), text);
         }
-    }
-
-    #[test]
-    fn members_are_counted_by_state() {
-        let members = [member("a", "", "consul", 1), member("b", "", "node", 1), member("c", "", "node", 4), member("d", "", "node", 3)];
-        assert_eq!(states(&members), States { total: 4, alive: 2, failed: 1, left: 1, servers: 1 });
     }
 }

@@ -20,7 +20,7 @@ use super::title;
 use crate::{
     actions::{self, Action},
     api::{Query, query},
-    components::{Button, Empty, HealthMark, Icon, Kind, Lamps, Loaded, health},
+    components::{Button, Empty, HealthMark, Hero, Icon, Kind, Lamps, Loaded, health},
     format,
     layout::sidebar::use_overview,
     router::{Page, link, use_dc},
@@ -41,11 +41,13 @@ pub(crate) fn Overview() -> impl IntoView {
         Some(ListServices { page, dc: dc.get() })
     };
     let rows = query(need, |change| matches!(change.topic, Topic::Service | Topic::Check | Topic::Node));
-    let members = cluster::members();
     view! {
         <div class="page">
             <Loaded query=numbers what="The overview" lines=8>
-                <Hero numbers/>
+                <Hero
+                    sentence=Signal::derive(move || numbers.data.with(|data| data.as_ref().map(view::sentence).unwrap_or_default()))
+                    facts=Signal::derive(move || numbers.data.with(|data| data.as_ref().map(view::facts).unwrap_or_default()))
+                />
                 <div class="ov">
                     <div class="col">
                         <Needs rows numbers/>
@@ -53,37 +55,14 @@ pub(crate) fn Overview() -> impl IntoView {
                     </div>
                     <div class="col">
                         <Feed numbers/>
-                        <cluster::Consensus members/>
-                        <cluster::Gossip members/>
+                        <cluster::Consensus/>
+                        <cluster::Gossip/>
                     </div>
                 </div>
             </Loaded>
         </div>
     }
     .into_any()
-}
-
-/// The sentence, and the totals beside it.
-#[component]
-fn Hero(numbers: Query<Numbers>) -> impl IntoView {
-    let sentence = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(view::sentence).unwrap_or_default()));
-    let facts = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(view::facts).unwrap_or_default()));
-    view! {
-        <div class="hero">
-            <div>
-                <h1>
-                    {move || sentence.with(|sentence| (!sentence.loud.is_empty()).then(|| view! { <em class=sentence.class>{sentence.loud.clone()}</em> }))}
-                    {move || sentence.with(|sentence| sentence.rest.clone())}
-                </h1>
-                <p>{move || sentence.with(|sentence| sentence.more.clone())}</p>
-            </div>
-            <dl class="facts">
-                {move || facts.get().into_iter().map(|fact| view! {
-                    <div><dt>{fact.name}</dt><dd class="num">{fact.value}" "<small>{fact.note}</small></dd></div>
-                }).collect_view()}
-            </dl>
-        </div>
-    }
 }
 
 /// The services that are not passing, worst first.

@@ -8,19 +8,10 @@ use shared::{
 
 use crate::{
     actions::Outcome,
+    components::hero::{Fact, Sentence},
     format::{self, count, plural},
     router::Page,
 };
-
-/// The title: `3 services` loud, `are failing.` after it, and one line more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sentence {
-    pub(super) loud: String,
-    /// The loud part's colour.
-    pub(super) class: &'static str,
-    pub(super) rest: String,
-    pub(super) more: String,
-}
 
 pub(super) fn sentence(numbers: &Overview) -> Sentence {
     let of = &numbers.services;
@@ -79,14 +70,6 @@ fn listed(parts: &[String]) -> Option<String> {
         [one] => Some(one.clone()),
         [first @ .., last] => Some(format!("{} and {last}", first.join(", "))),
     }
-}
-
-/// A total beside the title.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fact {
-    pub(super) name: &'static str,
-    pub(super) value: String,
-    pub(super) note: String,
 }
 
 pub(super) fn facts(numbers: &Overview) -> Vec<Fact> {

@@ -42,7 +42,7 @@ pub(crate) fn Services() -> impl IntoView {
         move || Some(ListServices { page: asked.read().query(offset.get()), dc: dc.get() }),
         |change| matches!(change.topic, Topic::Service | Topic::Check | Topic::Node),
     );
-    list.follow(rows, Signal::derive(move || asked.read().scope()));
+    list.follow(rows.data.into(), Signal::derive(move || asked.read().scope()));
     keep_selection(list);
     let ask = Ask::new(list.selected);
     let now_ms = Signal::derive(move || clock.agent_now(list.page.with(|page| page.now_ms), rows.at_ms.get()));
