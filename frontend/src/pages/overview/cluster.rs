@@ -110,7 +110,7 @@ mod tests {
             (led(2), "survives 2 server failures"),
             (raft::Raft::default(), "no leader"),
         ] {
-            assert_eq!(super::tolerance(&raft), text);
+            assert_eq!(tolerance(&raft), text);
         }
     }
 }

@@ -112,7 +112,7 @@ pub(crate) struct Row {
 impl Row {
     /// Everything the overview draws of it.
     pub(crate) fn key(&self) -> String {
-        [&self.name, &self.lag, &self.contact, self.state.2, &self.stable, if self.leads { "leads" } else { "" }].join("\0")
+        [self.name.as_str(), &self.lag, &self.contact, self.state.2, &self.stable, if self.leads { "leads" } else { "" }].join("\0")
     }
 }
 
