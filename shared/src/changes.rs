@@ -78,6 +78,16 @@ pub mod event {
     pub const BEAT: &str = "beat";
     /// The reader is too far behind or a snapshot was installed: read everything again.
     pub const RESET: &str = "reset";
+    /// Last event: the stream cannot go on, and why.
+    pub const REFUSED: &str = "refused";
+}
+
+/// Data of the event that ends a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Refusal {
+    /// Why it cannot go on.
+    pub reason: String,
 }
 
 /// Data of the events that carry only a position.

@@ -164,6 +164,7 @@ impl Base {
             connections_max: self.config.limits.rpc_max_conns_per_client,
             value_max: self.config.limits.kv_max_value_size,
             patience: rpc::Patience::default(),
+            receiving: rpc::Receiving::default(),
         };
         rpc::serve(socket, inbound, &self.runtime);
         routed

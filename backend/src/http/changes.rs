@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
-use shared::changes::{Change, Position, Topic, event};
+use shared::changes::{Change, Position, Refusal, Topic, event};
 
 use super::{error::Error, extract::Call, query::Query, respond::Unencoded};
 use crate::rt::{Shutdown, clock};
@@ -88,7 +88,10 @@ impl Reader {
             let batch = tokio::select! {
                 biased;
                 () = self.shutdown.requested() => return None,
-                batch = self.changes.recv() => batch?,
+                batch = self.changes.recv() => match batch? {
+                    Ok(batch) => batch,
+                    Err(error) => return Some(encode(event::REFUSED, self.index, &Refusal { reason: error.to_string() })),
+                },
                 () = clock::sleep_until(deadline) => return Some(self.position(event::BEAT)),
             };
             let (index, changes) = batch;
@@ -137,7 +140,7 @@ mod tests {
     }
 
     /// What the reader is fed through.
-    type Feed = mpsc::Sender<(u64, Option<Vec<Change>>)>;
+    type Feed = mpsc::Sender<Result<crate::rpc::Batch, crate::rpc::Error>>;
 
     fn reader(filter: &str) -> (Feed, Reader) {
         let (sender, changes) = mpsc::channel(8);
@@ -152,7 +155,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_says_hello_then_changes_beats_and_resets() {
         let (sender, mut reader) = reader("");
-        let send = async |batch| sender.send(batch).await.expect("the reader is there");
+        let send = async |batch| sender.send(Ok(batch)).await.expect("the reader is there");
         send((5, Some(Vec::new()))).await;
         assert_eq!(next(&mut reader).await, "event: hello\nid: 5\ndata: {\"Index\":5}\n\n");
         send((7, Some(vec![change(Topic::Kv, "a")]))).await;
@@ -163,6 +166,8 @@ mod tests {
         assert_eq!(next(&mut reader).await, "event: beat\nid: 7\ndata: {\"Index\":7}\n\n");
         send((9, None)).await;
         assert_eq!(next(&mut reader).await, "event: reset\nid: 9\ndata: {\"Index\":9}\n\n");
+        sender.send(Err(crate::rpc::Error::PermissionDenied)).await.expect("the reader is there");
+        assert_eq!(next(&mut reader).await, "event: refused\nid: 9\ndata: {\"Reason\":\"Permission denied\"}\n\n");
         drop(sender);
         assert_eq!(reader.next().await, None);
     }
@@ -170,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn filtered_changes_move_the_position_but_do_not_wake_the_reader() {
         let (sender, mut reader) = reader("topic=kv,node&name=x");
-        let send = async |batch| sender.send(batch).await.expect("the reader is there");
+        let send = async |batch| sender.send(Ok(batch)).await.expect("the reader is there");
         send((5, Some(vec![change(Topic::Kv, "x"), change(Topic::Kv, "y")]))).await;
         let first = next(&mut reader).await;
         assert!(first.starts_with("event: hello\n") && first.contains("\"Name\":\"x\"") && !first.contains("\"Name\":\"y\""), "{first}");

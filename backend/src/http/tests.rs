@@ -53,7 +53,7 @@ impl Handler for Servers {
 
     async fn changes(&self, _request: Request, since: u64) -> Result<Changes, rpc::Error> {
         let (sender, changes) = mpsc::channel(4);
-        sender.send((since, Some(Vec::new()))).await.expect("the stream is open");
+        sender.send(Ok((since, Some(Vec::new())))).await.expect("the stream is open");
         // Kept open until the reader goes.
         Runtime::system().tasks.spawn("change stream", async move { sender.closed().await });
         Ok(changes)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::snapshot::Inspection;
 use tokio::sync::mpsc;
 
-use super::{Answer, Changes, Error, Failure, Handler, Leader, Load, Operation, OperationReply, Pool, Request, Servers};
+use super::{Answer, Batch, Changes, Error, Failure, Handler, Leader, Load, Operation, OperationReply, Pool, Request, Servers};
 use crate::rt::{Runtime, chunks::Chunks, clock};
 
 /// The pause after every server failed once.
@@ -146,14 +146,9 @@ impl Forwarder {
         Err(last)
     }
 
-    /// Passes batches on; when a server goes, goes on with another from where the reader is. Ends when a server refuses that.
-    pub(super) async fn keep(
-        self,
-        request: Request,
-        since: u64,
-        mut opened: Opened,
-        to: mpsc::Sender<(u64, Option<Vec<shared::changes::Change>>)>,
-    ) {
+    /// Passes batches on; when a server goes, goes on with another from where the reader is. Ends with the reason when a server
+    /// refuses that.
+    pub(super) async fn keep(self, request: Request, since: u64, mut opened: Opened, to: mpsc::Sender<Result<Batch, Error>>) {
         // Who asked for everything since an index has nothing of it before the first batch; who asked for what comes has it all.
         let mut told = if since == 0 { opened.index } else { since };
         loop {
@@ -161,9 +156,13 @@ impl Forwarder {
                 () = to.closed() => return,
                 next = opened.changes.recv() => next,
             };
-            if let Some((index, batch)) = next {
-                told = index;
-                if to.send((index, batch)).await.is_err() {
+            if let Some(next) = next {
+                let Ok((index, _)) = &next else {
+                    drop(to.send(next).await);
+                    return;
+                };
+                told = *index;
+                if to.send(next).await.is_err() {
                     return;
                 }
                 continue;
@@ -178,7 +177,7 @@ impl Forwarder {
                     Ok(opened) => break opened,
                     Err(failure) if may_open_later(&failure) => {}
                     Err(refusal) => {
-                        tracing::info!(reason = %refusal, "a change stream ends: no server goes on with it");
+                        drop(to.send(Err(refusal.into())).await);
                         return;
                     }
                 }

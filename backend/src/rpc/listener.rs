@@ -24,8 +24,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::{
-    AgentStreams, Error, Greeting, Handler, Operation, PROTOCOL, Request,
+    AgentStreams, Batch, Changes, Error, Greeting, Handler, Operation, PROTOCOL, Request,
     link::{Body, HELLO, PING, STREAMS_MAX, WINDOW},
     pool::full,
     protocol, snapshot,
@@ -42,10 +44,12 @@ use crate::rt::{
 
 /// Bytes of a call, at least allowed: a long list of nothing but small things.
 const CALL_MIN: usize = 4 << 20;
-/// Bytes of one of Raft's messages, at most.
+/// Bytes of one of Raft's messages, at most: far more than an append has, since an entry that is refused stops a follower for good.
 const RAFT_MAX: usize = 64 << 20;
 /// Bytes of what opens a change stream or has the state saved, at most.
 const CHANGES_MAX: usize = 64 << 10;
+/// Bytes of all calls being received at a time, in units of 1 KiB.
+const RECEIVING_KIB: usize = 256 << 10;
 /// How long the role may take to say where a change stream starts.
 const OPENING: Duration = Duration::from_secs(5);
 /// How long answers under way may take once the agent stops.
@@ -80,6 +84,33 @@ pub struct Inbound {
     pub value_max: usize,
     /// How long callers may take.
     pub patience: Patience,
+    /// Room for the calls being received.
+    pub receiving: Receiving,
+}
+
+/// Room for what is received at a time from all callers together, so that many large calls wait instead of filling the memory.
+#[derive(Clone, Debug)]
+pub struct Receiving(Arc<Semaphore>);
+
+impl Default for Receiving {
+    fn default() -> Self {
+        Self::of_kib(RECEIVING_KIB)
+    }
+}
+
+impl Receiving {
+    /// Room for so many KiB.
+    #[must_use]
+    pub(super) fn of_kib(kib: usize) -> Self {
+        Self(Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Room for so many bytes, as soon as there is some.
+    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // Never more than there is at all: a single call passes.
+        let kib = u32::try_from(bytes.div_ceil(1 << 10).min(RECEIVING_KIB)).ok()?;
+        Arc::clone(&self.0).acquire_many_owned(kib).await.ok()
+    }
 }
 
 /// How long callers may take.
@@ -188,9 +219,17 @@ fn refused(status: StatusCode, why: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// The body of a request, if it is short enough and arrives in time.
-async fn received(body: Incoming, longest: usize, within: Duration) -> Result<Bytes, Response<Body>> {
+///
+/// Raft's messages wait for nobody: there are few of them, and all calls wait for them.
+async fn received(body: Incoming, longest: usize, inbound: &Inbound, is_raft: bool) -> Result<Bytes, Response<Body>> {
     let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, format!("request is longer than {longest} bytes"));
-    match clock::timeout(within, Limited::new(body, longest).collect()).await {
+    let told = hyper::body::Body::size_hint(&body).exact().unwrap_or(longest as u64);
+    let told = usize::try_from(told).ok().filter(|told| *told <= longest).ok_or_else(too_large)?;
+    let receiving = async {
+        let _room = if is_raft { None } else { inbound.receiving.room(told).await };
+        Limited::new(body, longest).collect().await
+    };
+    match clock::timeout(inbound.patience.body, receiving).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(refused(StatusCode::BAD_REQUEST, error.to_string())),
@@ -220,7 +259,7 @@ async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incomi
         path @ "/v1/raft" => (path.to_owned(), RAFT_MAX),
         path => return refused(StatusCode::NOT_FOUND, format!("rpc: {path} is not known to this release ({})", env!("CARGO_PKG_VERSION"))),
     };
-    let body = match received(request.into_body(), longest, inbound.patience.body).await {
+    let body = match received(request.into_body(), longest, inbound, path == "/v1/raft").await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
@@ -278,18 +317,17 @@ async fn changes(inbound: &Inbound, body: &[u8]) -> Response<Body> {
     let rest = stream::unfold((Some(first), changes), |(first, mut changes)| async move {
         let batch = match first {
             Some(first) => first,
-            None => changes.recv().await?,
+            // The other side opens it anew, and hears why that does not go.
+            None => changes.recv().await?.ok()?,
         };
         Some((Ok(Frame::data(wire::frame(&batch).ok()?)), (None, changes)))
     });
     Response::new(BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(head, Box::pin(rest)))))
 }
 
-type Batch = (u64, Option<Vec<shared::changes::Change>>);
-
 /// The stream and its first batch, which tells where it starts.
-async fn open(inbound: &Inbound, request: Request, since: u64) -> Result<(Batch, super::Changes), Error> {
+async fn open(inbound: &Inbound, request: Request, since: u64) -> Result<(Batch, Changes), Error> {
     let mut changes = inbound.handler.changes(request, since).await?;
     let first = clock::timeout(OPENING, changes.recv()).await.map_err(|_| Error::Timeout)?;
-    Ok((first.ok_or(Error::Stopping)?, changes))
+    Ok((first.ok_or(Error::Stopping)??, changes))
 }

@@ -20,7 +20,7 @@ mod tls;
 mod wire;
 
 pub use forward::Forwarder;
-pub use listener::{Admit, Inbound, Patience, RaftReceiver, serve};
+pub use listener::{Admit, Inbound, Patience, RaftReceiver, Receiving, serve};
 
 pub use limits::{Bucket, Limited, Limits, LimitsHandle, Mode};
 pub use operation::{
@@ -31,7 +31,7 @@ pub use operation::{
 };
 pub use pool::{Failure, Options, Pool};
 pub use protocol::PROTOCOL;
-pub use router::{Answer, Changes, Handler, Load, Request, Router};
+pub use router::{Answer, Batch, Changes, Handler, Load, Request, Router};
 pub use servers::{Server, Servers};
 pub use stream::{AgentCallee, AgentStreams, Greeting, attach};
 pub use tls::Wrap;

@@ -323,7 +323,7 @@ impl Pool {
                 };
                 match next {
                     Ok(Some(batch)) => {
-                        if sender.send(batch).await.is_err() {
+                        if sender.send(Ok(batch)).await.is_err() {
                             return;
                         }
                     }

@@ -39,8 +39,11 @@ pub struct Answer<T> {
     pub value: T,
 }
 
-/// A batch of the change stream: `None` means "reset, read everything again".
-pub type Changes = mpsc::Receiver<(u64, Option<Vec<Change>>)>;
+/// What changed up to an index: `None` means "reset, read everything again".
+pub type Batch = (u64, Option<Vec<Change>>);
+
+/// The change stream. An error is its last item: why it cannot go on.
+pub type Changes = mpsc::Receiver<Result<Batch, Error>>;
 
 /// What becomes of a saved file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::Server;
 use crate::{
     acl::{Access, Authorizer},
-    rpc::{Changes, Error},
+    rpc::{self, Changes, Error},
     rt::{Shutdown, clock},
     store::{Batch, Store},
 };
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Batches a slow reader may leave unread before its stream stands still.
 const QUEUE: usize = 16;
 
-type Sender = mpsc::Sender<(u64, Option<Vec<Change>>)>;
+type Sender = mpsc::Sender<Result<rpc::Batch, Error>>;
 
 /// Starts a stream after an index; 0 starts now.
 pub(super) fn stream(server: &Server, authorizer: Authorizer, since: u64) -> Result<Changes, Error> {
@@ -44,14 +44,14 @@ async fn run(store: Arc<Store>, authorizer: Authorizer, since: u64, sender: Send
         let place = match batch {
             Ok(Batch { index, place, changes }) => {
                 let told = coalesce(changes, &authorizer);
-                if (first || !told.is_empty()) && sender.send((index, Some(told))).await.is_err() {
+                if (first || !told.is_empty()) && sender.send(Ok((index, Some(told)))).await.is_err() {
                     return;
                 }
                 place
             }
             Err(_) => {
                 let now = changes.now();
-                if sender.send((now.index, None)).await.is_err() {
+                if sender.send(Ok((now.index, None))).await.is_err() {
                     return;
                 }
                 now.place

@@ -344,10 +344,10 @@ async fn changes_come_at_once_when_quiet_and_together_when_busy() {
     let bench = bench();
     bench.put("a").await;
     let mut stream = bench.router.changes(Request::default(), 0).await.expect("open");
-    assert_eq!(stream.recv().await, Some((11, Some(Vec::new()))));
+    assert_eq!(stream.recv().await, Some(Ok((11, Some(Vec::new())))));
     let start = bench.runtime.clock.now();
     bench.put("b").await;
-    let (index, changes) = stream.recv().await.expect("open");
+    let (index, changes) = stream.recv().await.expect("open").expect("goes on");
     assert_eq!((index, changes.expect("no reset").len(), start.elapsed().as_millis()), (12, 1, 0));
     for _ in 0..5 {
         bench.put("c").await;
@@ -355,17 +355,17 @@ async fn changes_come_at_once_when_quiet_and_together_when_busy() {
         let write = kv::Write { op: kv::Op::Set, key: "c".to_owned(), flags: 7, value: Vec::new() };
         bench.router.call(Request::default(), rpc::KvWrite { write }).await.expect("leads");
     }
-    let (index, changes) = stream.recv().await.expect("open");
+    let (index, changes) = stream.recv().await.expect("open").expect("goes on");
     let changes = changes.expect("no reset");
     assert_eq!((changes.len(), changes[0].name.as_str(), changes[0].index), (1, "c", index));
     assert!((100..=101).contains(&start.elapsed().as_millis()), "one batch per 100 ms");
 
     let mut resumed = bench.router.changes(Request::default(), 11).await.expect("open");
-    assert_eq!(resumed.recv().await.expect("open").1.expect("no reset").len(), 2);
+    assert_eq!(resumed.recv().await.expect("open").expect("goes on").1.expect("no reset").len(), 2);
     let mut future = bench.router.changes(Request::default(), 1 << 40).await.expect("open");
-    assert_eq!(future.recv().await.expect("open").1, None, "a position of another state is a reset");
+    assert_eq!(future.recv().await.expect("open").expect("goes on").1, None, "a position of another state is a reset");
     bench.store.install(crate::store::State::default());
-    assert_eq!(resumed.recv().await.expect("open").1, None, "an install is a reset");
+    assert_eq!(resumed.recv().await.expect("open").expect("goes on").1, None, "an install is a reset");
 }
 
 #[tokio::test(start_paused = true)]
@@ -474,7 +474,7 @@ async fn the_duties_rest_while_somebody_else_leads_and_the_streams_hear_of_it() 
     let bench = bench();
     bench.raft.lead(false);
     let mut stream = bench.router.changes(Request::default(), 0).await.expect("open");
-    stream.recv().await.expect("its start");
+    stream.recv().await.expect("its start").expect("goes on");
     bench.runtime.tasks.spawn("leader", bench.server.clone().run());
     bench.members.send_replace(Arc::new(vec![member("s1", 1, "consul")]));
     clock::sleep(Duration::from_secs(100)).await;
@@ -483,7 +483,7 @@ async fn the_duties_rest_while_somebody_else_leads_and_the_streams_hear_of_it() 
     clock::sleep(Duration::from_secs(1)).await;
     assert!(bench.store.state().node("s1").is_some());
     let mut topics = Vec::new();
-    while let Ok((_, Some(changes))) = stream.try_recv() {
+    while let Ok(Ok((_, Some(changes)))) = stream.try_recv() {
         topics.extend(changes.into_iter().map(|change| change.topic));
     }
     assert!(topics.iter().filter(|topic| **topic == shared::changes::Topic::Raft).count() == 2, "{topics:?}");

@@ -194,6 +194,35 @@ async fn who_says_nothing_is_sent_away() {
 }
 
 #[tokio::test]
+async fn calls_wait_while_others_fill_the_room_there_is() {
+    // As much as one call may have, whose length is not known.
+    let tune = |inbound: Inbound| Inbound {
+        patience: Patience { body: Duration::from_millis(700), ..inbound.patience },
+        receiving: Receiving::of_kib(4 << 10),
+        ..inbound
+    };
+    let server = Running::with(Counting::new("one").0, tune).await;
+    let pool = Pool::new(quick(), Runtime::system());
+    // The connection is there.
+    assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("answers")), "one");
+    let endless = StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>>());
+    let order = Mutex::new(Vec::new());
+    let first = async {
+        let asked = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", endless.boxed_unsync());
+        assert!(asked.await.is_err(), "it never ends");
+        order.lock().unwrap_or_else(PoisonError::into_inner).push("endless");
+    };
+    let second = async {
+        // Sent after it on the same connection.
+        clock::sleep(Duration::from_millis(100)).await;
+        assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("answers")), "one");
+        order.lock().unwrap_or_else(PoisonError::into_inner).push("short");
+    };
+    clock::timeout(SOON, futures_util::future::join(first, second)).await.expect("both end");
+    assert_eq!(order.into_inner().unwrap_or_else(PoisonError::into_inner), ["endless", "short"]);
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused_with_the_limit_and_the_connection_lives() {
     let (server, pool) = (Running::start("one", None).await, Pool::new(quick(), Runtime::system()));
     let relay = Relay::to(server.address).await;

@@ -61,8 +61,8 @@ impl Handler for Stand {
 
     async fn changes(&self, _request: Request, since: u64) -> Result<Changes, Error> {
         let (sender, receiver) = mpsc::channel(4);
-        sender.try_send((since + 1, Some(Vec::new()))).expect("there is room");
-        sender.try_send((since + 2, None)).expect("there is room");
+        sender.try_send(Ok((since + 1, Some(Vec::new())))).expect("there is room");
+        sender.try_send(Ok((since + 2, None))).expect("there is room");
         Ok(receiver)
     }
 
@@ -149,6 +149,7 @@ impl Running {
             connections_max: 100,
             value_max: 1 << 10,
             patience: Patience::default(),
+            receiving: Receiving::default(),
         };
         serve(listener, tune(inbound), &runtime);
         Self { address, runtime, streams, under_way: Arc::default(), began: Arc::default() }
@@ -201,7 +202,10 @@ async fn calls_errors_raft_and_changes_go_over_one_port() {
     assert!(back.iter().rev().eq(large.iter()));
     let (index, mut changes) = pool.changes(server.address, &Request::default(), 5).await.expect("opens");
     assert_eq!(index, 6);
-    assert_eq!((changes.recv().await, changes.recv().await, changes.recv().await), (Some((6, Some(vec![]))), Some((7, None)), None));
+    assert_eq!(
+        (changes.recv().await, changes.recv().await, changes.recv().await),
+        (Some(Ok((6, Some(vec![])))), Some(Ok((7, None))), None)
+    );
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl Handler for Telling {
             return Err(error.clone());
         }
         let (sender, receiver) = mpsc::channel(4);
-        sender.try_send((since, Some(Vec::new()))).expect("there is room");
+        sender.try_send(Ok((since, Some(Vec::new())))).expect("there is room");
         // Stays open.
         #[allow(clippy::mem_forget, reason = "the stream shall not end")]
         std::mem::forget(sender);
@@ -138,7 +138,7 @@ async fn a_change_stream_goes_on_from_where_it_was_opened_even_if_nothing_had_co
         let (to, mut batches) = mpsc::channel(4);
         server.runtime.tasks.spawn_until_shutdown("stream", forwarder.keep(Request::default(), since, opened, to));
         let batch = clock::timeout(SOON, batches.recv()).await.expect("in time");
-        assert_eq!(batch, Some((expected, Some(Vec::new()))), "asked since {since}");
+        assert_eq!(batch, Some(Ok((expected, Some(Vec::new())))), "asked since {since}");
         assert_eq!(*telling.asked.lock().expect("no panic"), [expected]);
     }
 }
@@ -154,6 +154,7 @@ async fn a_change_stream_that_is_refused_ends() {
     let opened = forward::Opened { changes, index: 7, from: "dead".to_owned() };
     let (to, mut batches) = mpsc::channel(4);
     server.runtime.tasks.spawn_until_shutdown("stream", forwarder.keep(Request::default(), 3, opened, to));
+    assert_eq!(clock::timeout(SOON, batches.recv()).await.expect("told"), Some(Err(Error::PermissionDenied)));
     assert_eq!(clock::timeout(SOON, batches.recv()).await.expect("ends"), None);
     assert_eq!(*telling.asked.lock().expect("no panic"), [3, 3], "asked once each");
 }
