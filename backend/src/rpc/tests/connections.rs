@@ -205,7 +205,7 @@ async fn calls_wait_while_others_fill_the_room_there_is() {
     let pool = Pool::new(quick(), Runtime::system());
     // The connection is there.
     assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("answers")), "one");
-    let endless = StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>>());
+    let endless = StreamBody::new(futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::io::Error>>());
     let order = Mutex::new(Vec::new());
     let first = async {
         let asked = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", endless.boxed_unsync());
