@@ -78,9 +78,11 @@ async fn save_to(path: &Path, args: &Args, client: &Client) -> Result<u64, Strin
     let query = shared::endpoint::encode_query(&read(args).pairs());
     let url = if query.is_empty() { "snapshot".to_owned() } else { format!("snapshot?{query}") };
     let mut pieces = client.pieces(&url).await.map_err(|why| format!("Error saving snapshot: {why}"))?;
-    let unverified = path.with_added_extension(format!("unverified.tmp{}", std::process::id()));
+    let mut unverified = path.as_os_str().to_owned();
+    unverified.push(format!(".unverified.tmp{}", std::process::id()));
+    let unverified = Path::new(&unverified);
     let failed = |why: io::Error| format!("Error writing unverified snapshot file: open {}: {}", unverified.display(), words(&why));
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unverified).map_err(failed)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(unverified).map_err(failed)?;
     let written = async {
         loop {
             let piece = clock::timeout(STALL, pieces.next()).await;
@@ -91,9 +93,9 @@ async fn save_to(path: &Path, args: &Args, client: &Client) -> Result<u64, Strin
             }
         }
         file.sync_all().map_err(failed)?;
-        let again = BufReader::new(open(&unverified)?);
+        let again = BufReader::new(open(unverified)?);
         let (found, _) = file::check(again).map_err(|why| format!("Error verifying snapshot file: {why}"))?;
-        fs::rename(&unverified, path).map_err(|why| format!("Error renaming {:?} to {path:?}: {}", unverified, words(&why)))?;
+        fs::rename(unverified, path).map_err(|why| format!("Error renaming {:?} to {path:?}: {}", unverified, words(&why)))?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_dir(directory).map_err(failed)?;
         Ok(found.index)
@@ -101,7 +103,7 @@ async fn save_to(path: &Path, args: &Args, client: &Client) -> Result<u64, Strin
     let result = written.await;
     if result.is_err() {
         // It says nothing more than the error does.
-        let _ = fs::remove_file(&unverified);
+        let _ = fs::remove_file(unverified);
     }
     result
 }
