@@ -14,6 +14,7 @@ mod format;
 mod layout;
 mod pages;
 mod prelude;
+mod reactive;
 mod router;
 mod state;
 

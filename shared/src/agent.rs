@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::CheckDefinition,
+    decode::Decode,
     endpoint::{self, endpoint, json, segment},
     go,
     health::{Health, Status},
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Body of `PUT /v1/agent/service/register`, and `service` in a configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceRegistration {
     /// Kind.
@@ -63,7 +64,7 @@ pub struct ServiceRegistration {
 }
 
 /// A service the agent holds: values of `GET /v1/agent/services`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AgentService {
     /// Kind.
@@ -104,7 +105,7 @@ pub struct AgentService {
 }
 
 /// A check the agent holds: values of `GET /v1/agent/checks`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AgentCheck {
     /// Node name.
@@ -139,7 +140,7 @@ pub struct AgentCheck {
 }
 
 /// Answer of `GET /v1/agent/health/service/id/:id`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceHealth {
     /// `passing`, `warning`, `critical` or `maintenance`.
@@ -162,7 +163,7 @@ impl ServiceHealth {
 }
 
 /// A member of the gossip pool.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Member {
     /// Name.
@@ -190,7 +191,7 @@ pub struct Member {
 }
 
 /// A network coordinate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Coordinate {
     /// Place in 8 dimensions, seconds.
@@ -204,7 +205,7 @@ pub struct Coordinate {
 }
 
 /// Answer of `GET /v1/agent/self`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
     /// The configuration clients read.
@@ -222,7 +223,7 @@ pub struct Info {
 }
 
 /// Body of `PUT /v1/agent/check/update/:id`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CheckUpdate {
     /// `passing`, `warning` or `critical`.

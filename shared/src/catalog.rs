@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::Check,
+    decode::Decode,
     endpoint::{Read, endpoint, json, segment},
     node::Node,
     service::{Connect, Proxy, Service, ServiceAddress, Weights},
 };
 
 /// Body of `PUT /v1/catalog/register`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Registration {
     /// Node UUID.
@@ -39,7 +40,7 @@ pub struct Registration {
 }
 
 /// Body of `PUT /v1/catalog/deregister`: with a service id the service, with a check id the check, else the node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Deregistration {
     /// Node name.
@@ -55,7 +56,7 @@ pub struct Deregistration {
 }
 
 /// A row of `GET /v1/catalog/service/:name`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CatalogService {
     /// Node UUID.
@@ -106,7 +107,7 @@ pub struct CatalogService {
 }
 
 /// Answer of `GET /v1/catalog/node/:name`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeServices {
     /// The node.
@@ -116,7 +117,7 @@ pub struct NodeServices {
 }
 
 /// Answer of `GET /v1/catalog/node-services/:name`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeServiceList {
     /// The node, if it exists.

@@ -1,14 +1,16 @@
 //! The change stream: `GET /v1/muster/changes`.
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint;
 
 /// What kind of thing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
     /// A node record. `name` is the node.
+    #[default]
     Node,
     /// A service, one of its instances or one of their checks. `name` is the service.
     Service,
@@ -41,17 +43,18 @@ impl Topic {
 }
 
 /// Whether the thing is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Created or changed.
+    #[default]
     Set,
     /// Gone.
     Delete,
 }
 
 /// One change, coalesced per object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase")]
 pub struct Change {
     /// What kind of thing.
@@ -91,7 +94,7 @@ pub struct Refusal {
 }
 
 /// Data of the events that carry only a position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase")]
 pub struct Position {
     /// The store's index.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    decode::Decode,
     endpoint::{self, Read, endpoint, segment},
     go,
     health::Status,
@@ -19,7 +20,7 @@ pub const NODE_MAINTENANCE: &str = "_node_maintenance";
 pub const SERVICE_MAINTENANCE_PREFIX: &str = "_service_maintenance:";
 
 /// A check as the catalog stores it (`HealthCheck`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Check {
     /// Name of its node.
@@ -63,7 +64,7 @@ impl Check {
 }
 
 /// What a catalog check does (`HealthCheckDefinition`). Empty fields are not written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Definition {
     /// URL.
@@ -110,7 +111,7 @@ pub struct Definition {
 /// A check in a registration body or a configuration file (`CheckDefinition`).
 ///
 /// Keys are read in any case, with or without underscores; see [`crate::go::decode`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CheckDefinition {
     /// Id; defaults to the name.
@@ -218,7 +219,7 @@ pub struct CheckDefinition {
 }
 
 /// One recorded change of a check's status.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Transition {
     /// When the agent saw it, milliseconds since 1970.
@@ -236,7 +237,7 @@ pub struct Transition {
 }
 
 /// `GET /v1/muster/check/history/:node/:id`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct History {
     /// Node name.
@@ -253,7 +254,7 @@ pub struct History {
 }
 
 /// The outcome of a run: `PUT /v1/agent/check/run/:id`, `PUT /v1/muster/check/run/:node/:id`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Run {
     /// Node that ran it.
@@ -274,7 +275,7 @@ pub struct Run {
 }
 
 /// `GET /v1/muster/check/status/:node/:id`: what only the owning agent knows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CheckStatus {
     /// Node that owns it.
@@ -304,7 +305,7 @@ pub struct CheckStatus {
 }
 
 /// `GET /v1/muster/catalog/checks`: one row of the check list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CheckRow {
     /// The check.

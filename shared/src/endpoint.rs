@@ -2,12 +2,12 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::query::QueryOptions;
+use crate::{decode::Decode, query::QueryOptions};
 
 /// An HTTP call and its reply's type.
 pub trait Endpoint {
     /// What a 2xx answer's JSON decodes to.
-    type Reply: DeserializeOwned;
+    type Reply: DeserializeOwned + Decode + Default;
     /// `GET`, `PUT`, ...
     const METHOD: &'static str;
     /// Path from `/v1/`, its variable parts already percent-encoded.

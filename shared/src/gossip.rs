@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Read, endpoint, segment};
 
 /// A pool from one member's point of view.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Pool {
     /// The node whose view this is.
@@ -31,7 +32,7 @@ pub struct Pool {
 }
 
 /// A member as one agent sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Member {
     /// Node name.
@@ -56,7 +57,7 @@ pub struct Member {
 }
 
 /// What became of an operation on the keys, over the whole pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(default)]
 pub struct Keyring {
     /// Members asked.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     check::Check,
+    decode::{Decode, Fault, Reader},
     endpoint::{Read, endpoint, segment},
     node::Node,
     service::Service,
@@ -77,6 +78,15 @@ impl Serialize for Status {
     }
 }
 
+impl Decode for Status {
+    fn fill(&mut self, from: &mut Reader<'_>) -> Result<(), Fault> {
+        let mut text = String::new();
+        from.text(&mut text)?;
+        *self = Self::from(text.as_str());
+        Ok(())
+    }
+}
+
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::from(Cow::<str>::deserialize(deserializer)?.as_ref()))
@@ -84,7 +94,7 @@ impl<'de> Deserialize<'de> for Status {
 }
 
 /// What a set of checks means. Ordered from best to worst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// There are no checks, so nothing is known.
@@ -160,7 +170,7 @@ impl Health {
 }
 
 /// How many of something are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Counts {
     /// All of them.
@@ -204,7 +214,7 @@ impl Counts {
 }
 
 /// One instance with its node and all checks that bear on it (`CheckServiceNode`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceNode {
     /// The node.

@@ -1,11 +1,12 @@
 //! Key/value entries and writes.
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Read, encode_path, endpoint};
 
 /// One key (`KVPair`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Entry {
     /// How often a session has acquired the key.

@@ -4,6 +4,7 @@
 //! Compiles for the host and for wasm32; never does I/O and knows no clock. Field names, order and
 //! defaults follow Consul 1.8.7; what Muster adds lives under `/v1/muster/`.
 
+pub mod decode;
 pub mod go;
 pub mod name;
 pub mod query;

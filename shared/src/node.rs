@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::Check,
+    decode::Decode,
     endpoint::{self, endpoint},
     health::Health,
     page::{Page, PageQuery},
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// A node as the catalog stores and lists it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Node {
     /// UUID; empty for nodes registered without one.
@@ -39,7 +40,7 @@ pub struct Node {
 }
 
 /// `GET /v1/muster/catalog/nodes`: one row of the node list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeRow {
     /// The node.
@@ -63,7 +64,7 @@ pub struct NodeRow {
 }
 
 /// A node with everything on it: `GET /v1/internal/ui/node/:name`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeDump {
     /// UUID.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    decode::Decode,
     endpoint::{self, Read, endpoint},
     go::Duration,
 };
 
 /// One server of the Raft configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RaftServer {
     /// UUID.
@@ -29,7 +30,7 @@ pub struct RaftServer {
 }
 
 /// `GET /v1/operator/raft/configuration`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RaftConfiguration {
     /// Everybody in it.
@@ -39,7 +40,7 @@ pub struct RaftConfiguration {
 }
 
 /// What autopilot does by itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AutopilotConfiguration {
     /// Remove failed servers once replacements are there.
@@ -82,7 +83,7 @@ impl Default for AutopilotConfiguration {
 }
 
 /// One server as autopilot judges it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServerHealth {
     /// UUID.
@@ -113,7 +114,7 @@ pub struct ServerHealth {
 }
 
 /// `GET /v1/operator/autopilot/health`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AutopilotHealth {
     /// Whether every server is.
@@ -125,7 +126,7 @@ pub struct AutopilotHealth {
 }
 
 /// One server in `GET /v1/operator/autopilot/state`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServerState {
     /// UUID.
@@ -160,7 +161,7 @@ pub struct ServerState {
 }
 
 /// `GET /v1/operator/autopilot/state`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AutopilotState {
     /// Whether every server is healthy.
@@ -178,7 +179,7 @@ pub struct AutopilotState {
 }
 
 /// The keys of one pool: `GET /v1/operator/keyring`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(default)]
 pub struct KeyringPool {
     /// Whether it is the WAN pool.
@@ -224,7 +225,7 @@ endpoint!(RemoveRaftPeer: "DELETE" -> (), this => "operator/raft/peer", query
     [endpoint::optional("id", &this.id), endpoint::optional("address", &this.address)].concat());
 
 /// The answer to a transfer of leadership.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Transferred {
     /// Whether another server leads.

@@ -1,5 +1,6 @@
 //! Lists that the server pages, sorts, filters and counts: `/v1/muster/catalog/*`.
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::health::{Counts, Health};
@@ -10,7 +11,7 @@ pub const LIMIT_MAX: u32 = 500;
 pub const LIMIT_DEFAULT: u32 = 100;
 
 /// Which rows, in which order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(default)]
 pub struct PageQuery {
     /// First row, counted from 0.
@@ -51,7 +52,7 @@ impl PageQuery {
 }
 
 /// One page of rows with counts over everything that matches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase")]
 pub struct Page<T> {
     /// The rows.

@@ -1,11 +1,12 @@
 //! Consensus as an operator sees it: `GET /v1/muster/raft`.
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Read, endpoint};
 
 /// One server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Server {
     /// UUID.
@@ -38,7 +39,7 @@ pub struct Server {
 }
 
 /// A change of leadership as the answering server saw it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Election {
     /// The term in which it happened.
@@ -52,7 +53,7 @@ pub struct Election {
 }
 
 /// The cluster, as the leader sees it; without one, as the server that answers does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Raft {
     /// The server that answers.

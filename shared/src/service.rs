@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    decode::Decode,
     endpoint::{self, endpoint},
     go,
     health::{Counts, Health},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// An address and port for one purpose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceAddress {
     /// IP address or host name.
@@ -22,7 +23,7 @@ pub struct ServiceAddress {
 }
 
 /// DNS SRV weights. Left out they are 1 and 1; in an object that is given, what is left out is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase")]
 pub struct Weights {
     /// Weight while all checks pass, 1 to 65535.
@@ -40,7 +41,7 @@ impl Default for Weights {
 }
 
 /// Mesh fields are carried and echoed, not acted on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Connect {
     /// The service speaks mesh TLS itself.
@@ -52,7 +53,7 @@ pub struct Connect {
 }
 
 /// A proxy's definition: the fields Muster reads, the rest as sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Proxy {
     /// Service the proxy stands for.
@@ -97,7 +98,7 @@ impl Default for Proxy {
 }
 
 /// A service instance on a node, as the catalog stores it (`NodeService`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Service {
     /// `connect-proxy`, `mesh-gateway`, ...; empty for an ordinary service.
@@ -137,7 +138,7 @@ pub struct Service {
 }
 
 /// A stretch of a service's or check's recent past, for the trace in a list row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase")]
 pub struct TracePoint {
     /// When this state began, milliseconds since 1970.
@@ -147,7 +148,7 @@ pub struct TracePoint {
 }
 
 /// `GET /v1/muster/catalog/services`: one row of the service list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceRow {
     /// Service name.

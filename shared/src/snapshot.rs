@@ -1,11 +1,12 @@
 //! Snapshots: what a leader keeps on disk, and what a saved file holds. Contract: HTTP API, section "Snapshot, operator".
 
+use crate::decode::Decode;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Read, endpoint};
 
 /// A snapshot a server keeps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Snapshot {
     /// Raft log index of its last entry.
@@ -23,7 +24,7 @@ pub struct Snapshot {
 }
 
 /// `GET /v1/muster/snapshots`: what the leader keeps, newest first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Archive {
     /// Newest first.
@@ -37,7 +38,7 @@ pub struct Archive {
 }
 
 /// How much of a saved file one kind of row takes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Table {
     /// `nodes`, `services`, `checks`, `kv`, ...
@@ -49,7 +50,7 @@ pub struct Table {
 }
 
 /// What a saved file holds: the answer to `PUT /v1/muster/snapshot/inspect`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Inspection {
     /// `term-index-milliseconds`.

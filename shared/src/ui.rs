@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    decode::Decode,
     endpoint::{Read, endpoint, segment},
     go,
     health::Counts,
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// A row of `GET /v1/internal/ui/services`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceSummary {
     /// Kind.
@@ -46,7 +47,7 @@ pub struct ServiceSummary {
 }
 
 /// `GET /v1/muster/overview`: the first screen's numbers, one read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Overview {
     /// Services by state.
@@ -70,7 +71,7 @@ pub struct Overview {
 }
 
 /// One group of services on the overview.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Group {
     /// Name; empty for services without one.
@@ -83,7 +84,7 @@ pub struct Group {
 }
 
 /// A recent transition of some check.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Recent {
     /// Node name.
@@ -100,7 +101,7 @@ pub struct Recent {
 }
 
 /// One row of [`CatalogOverview`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Tally {
     /// What is counted; empty for checks and nodes.
@@ -116,7 +117,7 @@ pub struct Tally {
 }
 
 /// `GET /v1/internal/ui/catalog-overview`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CatalogOverview {
     /// Nodes by state.

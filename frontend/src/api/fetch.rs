@@ -8,7 +8,10 @@ use std::{
 
 use crate::prelude::*;
 use js_sys::{ArrayBuffer, Uint8Array};
-use shared::endpoint::Endpoint;
+use shared::{
+    decode::{self, Decode},
+    endpoint::Endpoint,
+};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, RequestInit, Response};
@@ -104,7 +107,12 @@ fn address(call: &Call) -> String {
 /// One call for one action.
 pub(crate) async fn send<E: Endpoint>(endpoint: &E) -> Result<E::Reply, Error> {
     let answer = call(&Call::of(endpoint), None).await?;
-    E::decode(&answer.body).map_err(|error| Error::Garbled(error.to_string()))
+    reply(&answer.body)
+}
+
+/// What a body says; an empty one counts as `null`.
+pub(super) fn reply<T: Decode + Default>(body: &[u8]) -> Result<T, Error> {
+    decode::read(if body.is_empty() { b"null" } else { body }).map_err(|fault| Error::Garbled(fault.to_string()))
 }
 
 /// The whole body of a 2xx answer.

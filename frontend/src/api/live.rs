@@ -7,9 +7,12 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use js_sys::{Reflect, Uint8Array};
-use shared::changes::{Change, Position, Watch, event};
+use shared::{
+    changes::{Change, Position, Watch, event},
+    decode,
+};
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, ReadableStreamDefaultReader};
 
 use super::{
@@ -71,7 +74,7 @@ pub(crate) struct Live {
     pub(crate) index: RwSignal<u64>,
     /// How long the last read took, milliseconds.
     pub(crate) took_ms: RwSignal<Option<f64>>,
-    inner: StoredValue<Rc<RefCell<Inner>>, LocalStorage>,
+    inner: StoredValue<Rc<RefCell<Inner>>>,
 }
 
 /// The change stream of this app.
@@ -85,7 +88,7 @@ pub(crate) fn provide() -> Live {
         link: RwSignal::new(Link::Connecting),
         index: RwSignal::new(0),
         took_ms: RwSignal::new(None),
-        inner: StoredValue::new_local(Rc::default()),
+        inner: StoredValue::new(Rc::default()),
     };
     provide_context(live);
     live.connect();
@@ -219,13 +222,13 @@ impl Live {
         }
         match event.name.as_str() {
             event::CHANGES => {
-                let Ok(changes) = serde_json::from_str::<Vec<Change>>(&event.data) else { return };
+                let Ok(changes) = decode::read::<Vec<Change>>(event.data.as_bytes()) else { return };
                 let latest = changes.iter().map(|change| change.index).max().unwrap_or_default();
                 self.index.update(|index| *index = latest.max(*index));
                 self.tell(&News::Changes(Rc::new(changes)));
             }
             event::HELLO | event::BEAT | event::RESET => {
-                let Ok(position) = serde_json::from_str::<Position>(&event.data) else { return };
+                let Ok(position) = decode::read::<Position>(event.data.as_bytes()) else { return };
                 self.index.set(position.index);
                 if event.name == event::RESET {
                     self.tell(&News::All);
@@ -265,7 +268,7 @@ impl Live {
                     self.disconnect();
                 }
             };
-            if let Ok(timer) = set_timeout_with_handle(fall_asleep, HIDDEN_MAX) {
+            if let Some(timer) = set_timeout_with_handle(fall_asleep, HIDDEN_MAX) {
                 self.with(|inner| inner.asleep = Some(timer));
             }
         } else if self.link.get_untracked() == Link::Asleep {

@@ -12,7 +12,6 @@ use std::{
 
 use crate::prelude::*;
 use shared::{changes::Change, endpoint::Endpoint};
-use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortController;
 
 use super::{
@@ -38,7 +37,7 @@ pub(crate) struct Query<T: Send + Sync + 'static> {
     pub(crate) at_ms: RwSignal<u64>,
     /// Seconds to the next try after a failure, counting down.
     pub(crate) retry_in_s: RwSignal<u32>,
-    driver: StoredValue<Rc<Driver>, LocalStorage>,
+    driver: StoredValue<Rc<Driver>>,
 }
 
 impl<T: Send + Sync + 'static> Clone for Query<T> {
@@ -58,7 +57,7 @@ impl<T: Send + Sync + 'static> Query<T> {
     /// Reads again from time to time, for what changes without a word of the change stream, as long as the current component lives.
     pub(crate) fn poll(self, every: Duration) {
         let driver = self.driver;
-        let timer = set_interval_with_handle(
+        let timer = set_interval(
             move || {
                 driver.try_with_value(Driver::poll);
             },
@@ -79,7 +78,7 @@ where
     let error = RwSignal::new(None);
     let at_ms = RwSignal::new(0);
     let accept = move |answer: Result<Answer, Error>| {
-        let reply = answer.and_then(|answer| E::decode(&answer.body).map_err(|error| Error::Garbled(error.to_string())));
+        let reply = answer.and_then(|answer| fetch::reply(&answer.body));
         match reply {
             Ok(reply) => {
                 data.try_set(Some(reply));
@@ -113,7 +112,7 @@ where
     });
     attach(&driver, move || request().as_ref().map(Call::of), cares);
     let (slow, retry_in_s) = (driver.slow, driver.retry_in_s);
-    Query { data, error, slow, at_ms, retry_in_s, driver: StoredValue::new_local(driver) }
+    Query { data, error, slow, at_ms, retry_in_s, driver: StoredValue::new(driver) }
 }
 
 /// Everything of a query that does not depend on its type, so that it is compiled once.
@@ -158,7 +157,7 @@ fn attach(driver: &Rc<Driver>, call: impl Fn() -> Option<Call> + 'static, cares:
             Driver::refresh(&held);
         }
     });
-    let held = StoredValue::new_local(Rc::clone(driver));
+    let held = StoredValue::new(Rc::clone(driver));
     on_cleanup(move || {
         held.try_with_value(|driver| {
             driver.generation.set(driver.generation.get() + 1);

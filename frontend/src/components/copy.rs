@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::prelude::*;
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 
 use super::Icon;
 

@@ -3,6 +3,8 @@
 //! Pure. Never changes text: the tokens' pieces put together are the text, byte for byte. Only JSON is really
 //! parsed; for YAML and HCL the check finds what surely is wrong and claims no more.
 
+use shared::decode;
+
 /// What a value is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -43,7 +45,7 @@ impl Language {
             _ => {}
         }
         let head = text.trim_start();
-        if head.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        if head.starts_with(['{', '[']) && decode::check(text.as_bytes()).is_ok() {
             return Self::Json;
         }
         let (mut yaml, mut hcl, mut all) = (0, 0, 0);
@@ -265,13 +267,9 @@ pub(crate) enum Verdict {
 pub(crate) fn check(language: Language, text: &str) -> Verdict {
     match language {
         Language::Text => Verdict::Unchecked,
-        Language::Json => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-            Ok(_) => Verdict::Valid,
-            Err(error) => {
-                let why = error.to_string();
-                let why = why.rfind(" at line ").map_or(why.as_str(), |end| &why[..end]).to_owned();
-                Verdict::Wrong { line: error.line().max(1), column: error.column().max(1), why }
-            }
+        Language::Json => match decode::check(text.as_bytes()) {
+            Ok(()) => Verdict::Valid,
+            Err(fault) => Verdict::Wrong { line: fault.line, column: fault.column, why: format!("expected {}", fault.wanted) },
         },
         Language::Yaml => yaml_tabs(text).unwrap_or_else(|| brackets(language, text)),
         Language::Hcl => brackets(language, text),

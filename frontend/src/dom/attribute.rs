@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
-use leptos::prelude::{Get, Memo, RenderEffect, RwSignal, Signal};
+use leptos::prelude::RenderEffect;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Element, HtmlElement};
 
 use super::{event::Handler, node::Cell};
+use crate::reactive::{Memo, RwSignal, Signal};
 
 /// What an attribute is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,7 +230,7 @@ impl<F: FnMut() -> T + 'static, T: IntoSetting> Attribute for F {
 
 macro_rules! signals {
     ($($signal:ident),*) => {$(
-        impl<T: IntoSetting + Clone + Send + Sync + 'static> Attribute for $signal<T> {
+        impl<T: IntoSetting + Clone + 'static> Attribute for $signal<T> {
             fn into_value(self) -> Value {
                 Value::Dynamic(Box::new(move || self.get().into_setting()))
             }

@@ -2,9 +2,11 @@
 
 use std::{marker::PhantomData, ops::Deref, rc::Rc};
 
-use leptos::prelude::{StoredValue, WithValue, on_cleanup, window};
+use leptos::prelude::{on_cleanup, window};
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Event, EventTarget};
+
+use crate::reactive::StoredValue;
 
 /// What is called on an event.
 pub(crate) type Handler = Rc<dyn Fn(Event)>;
@@ -55,7 +57,7 @@ fn listen(target: EventTarget, event: &'static str, handler: Handler, capture: b
     let closure = Closure::<dyn Fn(Event)>::new(move |event| handler(event));
     // Windows and documents refuse no listener.
     let _ = target.add_event_listener_with_callback_and_bool(event, closure.as_ref().unchecked_ref(), capture);
-    let held = StoredValue::new_local((target, closure));
+    let held = StoredValue::new((target, closure));
     on_cleanup(move || {
         held.try_with_value(|(target, closure)| {
             let _ = target.remove_event_listener_with_callback_and_bool(event, closure.as_ref().unchecked_ref(), capture);

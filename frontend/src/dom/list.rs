@@ -1,8 +1,7 @@
 //! `<For>` and `<Show>`: what is there only for as long as something else is.
 
-use leptos::prelude::{Get, Memo};
-
 use super::{IntoView, View};
+use crate::reactive::Memo;
 
 /// One of the things of a list, and how to draw it when it is new.
 pub(crate) struct Item {
@@ -73,13 +72,13 @@ where
 }
 
 /// The children while `when` is true.
-pub(crate) fn show(when: impl Fn() -> bool + Send + Sync + 'static, children: impl Fn() -> View + 'static) -> View {
+pub(crate) fn show(when: impl Fn() -> bool + 'static, children: impl Fn() -> View + 'static) -> View {
     either(Box::new(when), Box::new(children), None)
 }
 
 /// The children while `when` is true, else the other thing.
 pub(crate) fn show_or<V: IntoView>(
-    when: impl Fn() -> bool + Send + Sync + 'static,
+    when: impl Fn() -> bool + 'static,
     children: impl Fn() -> View + 'static,
     fallback: impl Fn() -> V + 'static,
 ) -> View {
@@ -88,7 +87,7 @@ pub(crate) fn show_or<V: IntoView>(
 
 type Build = Box<dyn Fn() -> View>;
 
-fn either(when: Box<dyn Fn() -> bool + Send + Sync>, children: Build, fallback: Option<Build>) -> View {
+fn either(when: Box<dyn Fn() -> bool>, children: Build, fallback: Option<Build>) -> View {
     // What it is about may change often; the view is built anew only when the answer does.
     let when = Memo::new(move |_| when());
     View::Dynamic(Box::new(move || match (when.get(), &fallback) {

@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 
-use leptos::prelude::{Get, GetUntracked, LocalStorage, RwSignal, Set};
 use wasm_bindgen::JsCast;
 use web_sys::Element;
+
+use crate::reactive::RwSignal;
 
 /// The browser's types of elements, under the names Leptos has for them.
 pub(crate) mod html {
@@ -18,7 +19,7 @@ pub(crate) mod html {
 
 /// Where the element is put once it exists.
 #[derive(Clone, Copy)]
-pub(crate) struct Cell(RwSignal<Option<Element>, LocalStorage>);
+pub(crate) struct Cell(RwSignal<Option<Element>>);
 
 impl Cell {
     pub(super) fn fill(self, element: &Element) {
@@ -48,7 +49,7 @@ impl<T> NodeRef<T> {
 
 impl<T: JsCast> NodeRef<T> {
     pub(crate) fn new() -> Self {
-        Self { cell: Cell(RwSignal::new_local(None)), kind: PhantomData }
+        Self { cell: Cell(RwSignal::new(None)), kind: PhantomData }
     }
 
     /// The element; what reads it runs again when it is there.

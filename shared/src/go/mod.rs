@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::decode::{Decode, Fault, Reader};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 mod decode;
@@ -149,6 +150,18 @@ impl fmt::Display for Duration {
 impl Serialize for Duration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl Decode for Duration {
+    fn fill(&mut self, from: &mut Reader<'_>) -> Result<(), Fault> {
+        if !from.is_text() {
+            return self.0.fill(from);
+        }
+        let mut text = String::new();
+        from.text(&mut text)?;
+        *self = if text.is_empty() { Self(0) } else { text.parse().map_err(|_| from.fault("a duration such as \"10s\""))? };
+        Ok(())
     }
 }
 

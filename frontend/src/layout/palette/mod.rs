@@ -3,7 +3,6 @@
 mod view;
 
 use shared::{endpoint, kv, node, page::PageQuery, service};
-use wasm_bindgen_futures::spawn_local;
 use web_sys::KeyboardEvent;
 
 use crate::{

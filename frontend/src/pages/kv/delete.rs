@@ -5,7 +5,6 @@ use shared::{
     endpoint,
     kv::{self, Entry},
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::{model::Model, view};
 use crate::{

@@ -6,7 +6,6 @@ use shared::{
     endpoint,
     kv::{self, Entry},
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::{
     Heading,
@@ -214,7 +213,7 @@ fn Conflict(
             })
             .unwrap_or_default()
     });
-    let options = Signal::stored(vec![
+    let options = Signal::from(vec![
         Choice::new("theirs", "Their change"),
         Choice::new("yours", "Your change"),
         Choice::new("both", "Yours against theirs"),

@@ -11,7 +11,6 @@ use shared::{
     endpoint,
     kv::{self, Entry},
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::view;
 use crate::{

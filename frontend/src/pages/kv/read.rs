@@ -129,7 +129,7 @@ fn Body(found: Memo<Option<Entry>>, key: String) -> impl IntoView {
             view! { <p class="note">"These bytes are not text. They are shown as hexadecimal numbers, and can be replaced by text only."</p><div class="code pre" tabindex="0" role="group" aria-label="Value">{hex}</div> }.into_any()
         }
         Some(Some(text)) if text.is_empty() => view! { <p class="note">"The value is empty."</p> }.into_any(),
-        Some(Some(text)) => view! { <div class="code pre" tabindex="0" role="group" aria-label="Value"><Highlighted text=Signal::stored(text) language/></div> }.into_any(),
+        Some(Some(text)) => view! { <div class="code pre" tabindex="0" role="group" aria-label="Value"><Highlighted text=Signal::from(text) language/></div> }.into_any(),
     }
     };
     let foot = move || {

@@ -12,7 +12,6 @@ use shared::{
     node::NodeDump,
     ui::GetNode,
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::{
     service::{

@@ -12,7 +12,6 @@ use shared::{
     service::{ListServices, ServiceRow},
     ui::Overview as Numbers,
 };
-use wasm_bindgen_futures::spawn_local;
 
 pub(crate) use view::summary;
 

@@ -17,7 +17,6 @@ use shared::{
     service::Service,
 };
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::spawn_local;
 
 use self::{
     check::Checks,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, mem::take};
 use shared::{
     agent::ServiceRegistration,
     check::{CheckDefinition, SERVICE_MAINTENANCE_PREFIX},
-    go, name,
+    decode, go, name,
     service::{Connect, Service, Weights},
 };
 
@@ -344,12 +344,8 @@ pub(crate) fn json(registration: &ServiceRegistration) -> String {
 /// # Errors
 /// What is wrong and on which line, from 1.
 pub(crate) fn parse(text: &str) -> Result<ServiceRegistration, (usize, String)> {
-    // First as plain JSON, for the line of a syntax error; then with the keys in any case, as the agent reads it.
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
-        let why = error.to_string();
-        (error.line().max(1), why.rfind(" at line ").map_or(why.as_str(), |end| &why[..end]).to_owned())
-    })?;
-    go::decode(text.as_bytes()).map_err(|error| (1, error.to_string()))
+    // With the keys in any case, as the agent reads it.
+    decode::read_loosely(text.as_bytes()).map_err(|fault| (fault.line, format!("expected {}", fault.wanted)))
 }
 
 /// What DNS will say about the name: a warning, not a fault.

@@ -6,7 +6,6 @@ use shared::{
     catalog::{self, Deregistration},
     health::ServiceNode,
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::{
     Action,

@@ -10,7 +10,6 @@ pub(crate) mod view;
 
 use crate::prelude::*;
 use shared::health::Health;
-use wasm_bindgen_futures::spawn_local;
 
 pub(crate) use checks::{Checks, title as check_title};
 pub(crate) use model::{Runs, clock, definitions};

@@ -11,7 +11,6 @@ use shared::{
     health::{Counts, GetService, Health, ServiceNode, Status},
     ui::Overview,
 };
-use wasm_bindgen_futures::spawn_local;
 
 use super::view::{self, Owner};
 use crate::{
@@ -50,7 +49,7 @@ pub(crate) fn clock() -> Signal<u64> {
             if server == 0 || at == 0 { 0 } else { server as i64 - at as i64 }
         })
     };
-    if let Ok(timer) = set_interval_with_handle(
+    if let Some(timer) = set_interval(
         move || {
             now.try_set(here());
         },

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::prelude::*;
 use shared::health::ServiceNode;
-use wasm_bindgen_futures::spawn_local;
 
 use super::model::{Model, Ref, definitions};
 use crate::{

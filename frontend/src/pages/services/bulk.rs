@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::prelude::*;
 use shared::service::ServiceRow;
-use wasm_bindgen_futures::spawn_local;
 
 use crate::{
     actions::{self, Action, Outcome},
