@@ -13,7 +13,9 @@ const VERSION: u8 = 1;
 /// # Errors
 /// `InvalidData` when the value has no msgpack form.
 pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![VERSION];
+    // Room for most entries, so that they are not copied while they are written.
+    let mut bytes = Vec::with_capacity(1024);
+    bytes.push(VERSION);
     rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(bytes)
 }

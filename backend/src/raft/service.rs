@@ -39,6 +39,8 @@ use crate::{
 
 /// How long a proposal waits for a leadership that is just being confirmed.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long it waits before it asks again.
+const AGAIN: Duration = Duration::from_millis(2);
 /// How long a proposal may take; what became of it then nobody knows.
 const PROPOSAL: Duration = Duration::from_secs(30);
 /// How long a quorum may be silent before a leader counts as deposed.
@@ -245,9 +247,12 @@ impl Node {
                 Err(error) => return Err(Error::Refused(error.to_string())),
             };
             // Just elected: leadership is not confirmed by a quorum yet, which takes one round trip.
-            if !self.is_leader() || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
+            let over = !self.is_leader() || clock::Instant::now() >= deadline;
+            if over || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
                 return Err(self.elsewhere(refused));
             }
+            // Being asked changes the metrics too: several who wait would wake each other in a circle.
+            clock::sleep(AGAIN).await;
             command = again;
         }
     }
