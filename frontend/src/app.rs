@@ -50,6 +50,7 @@ enum Screen {
     Keys,
     Raft,
     Gossip,
+    Snapshots,
     Unknown,
 }
 
@@ -65,7 +66,8 @@ impl Screen {
             Page::Keys { action: KeyAction::View | KeyAction::Edit | KeyAction::Create, .. } => Self::Keys,
             Page::Raft => Self::Raft,
             Page::Gossip => Self::Gossip,
-            Page::Snapshots | Page::Unknown => Self::Unknown,
+            Page::Snapshots => Self::Snapshots,
+            Page::Unknown => Self::Unknown,
         }
     }
 
@@ -80,6 +82,7 @@ impl Screen {
             Self::Keys => view! { <pages::kv::Keys/> }.into_any(),
             Self::Raft => view! { <pages::raft::Raft/> }.into_any(),
             Self::Gossip => view! { <pages::gossip::Gossip/> }.into_any(),
+            Self::Snapshots => view! { <pages::snapshots::Snapshots/> }.into_any(),
             Self::Unknown => view! { <pages::Unknown/> }.into_any(),
         }
     }

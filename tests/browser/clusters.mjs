@@ -25,6 +25,8 @@ export const journeys = [
           await look("raft", "Three servers, one may be lost.");
           await page.goto(`${muster.url}/ui/dc1/gossip`);
           await look("gossip", "3 members, all of them well.");
+          await page.goto(`${muster.url}/ui/dc1/snapshots`);
+          await look("snapshots", /snapshot/);
         }
       }
     },
@@ -78,6 +80,41 @@ export const journeys = [
       await page.getByRole("dialog").getByRole("button", { name: "Force leave" }).click();
       await heading(page, /all of them well/).waitFor();
       assert.equal(await page.evaluate(() => window.kept), true, "the page was reloaded");
+    },
+  },
+  {
+    name: "a snapshot is taken, a saved file is looked into and restored",
+    servers: 3,
+    async steps({ muster, open, accessible, picture, until }) {
+      const put = (value) => fetch(`${muster.url}/v1/kv/colour`, { method: "PUT", body: value });
+      await put("green");
+      // Chromium reports the refusal of the broken file by itself.
+      const page = await open("/ui/dc1/snapshots", { outage: true });
+      await heading(page, "No snapshot has been taken yet.").waitFor();
+      await main(page).getByRole("button", { name: "Take a snapshot" }).click();
+      await page.getByText("Snapshot taken").waitFor();
+      await heading(page, /^The newest snapshot was taken/).waitFor();
+      const saved = Buffer.from(await (await fetch(`${muster.url}/v1/snapshot`)).arrayBuffer());
+      const download = page.waitForEvent("download");
+      await main(page).getByRole("link", { name: "Download" }).click();
+      assert.match((await download).suggestedFilename(), /^dc1-\d+\.snap$/);
+      await put("red");
+      const choose = main(page).getByLabel("Choose a snapshot file");
+      await choose.setInputFiles({ name: "broken.snap", mimeType: "application/octet-stream", buffer: Buffer.from("no snapshot") });
+      await main(page).locator("p.bad").waitFor();
+      await choose.setInputFiles({ name: "saved.snap", mimeType: "application/octet-stream", buffer: saved });
+      await main(page).getByRole("rowheader", { name: "kv" }).waitFor();
+      await accessible(page, "a saved file");
+      await picture(page, "snapshots-file");
+      await main(page).getByRole("button", { name: "Restore this file" }).click();
+      const dialog = page.getByRole("dialog", { name: "Restore dc1?" });
+      await dialog.getByText("there is no undo").waitFor();
+      assert.equal(await dialog.getByRole("button", { name: "Restore" }).getAttribute("aria-disabled"), "true");
+      await dialog.getByLabel("Type the datacenter's name to confirm").fill("dc1");
+      await accessible(page, "the restore dialog");
+      await dialog.getByRole("button", { name: "Restore" }).click();
+      await page.getByText("dc1 restored").waitFor();
+      await until("the key to be as it was", async () => (await (await fetch(`${muster.url}/v1/kv/colour?raw`)).text()) === "green");
     },
   },
   {

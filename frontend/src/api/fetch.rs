@@ -14,7 +14,7 @@ use shared::{
 };
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Headers, RequestInit, Response};
+use web_sys::{AbortSignal, Blob, Headers, RequestInit, Response};
 
 /// Why there is no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,12 +118,29 @@ pub(super) fn reply<T: Decode + Default>(body: &[u8]) -> Result<T, Error> {
 /// The whole body of a 2xx answer.
 pub(super) async fn call(call: &Call, abort: Option<&AbortSignal>) -> Result<Answer, Error> {
     let start = now_ms();
-    let response = open(call, abort).await?;
+    let body = whole(open(call, abort).await?).await?;
+    Ok(Answer { body, took_ms: now_ms() - start })
+}
+
+/// One call whose body is a file, which the browser reads as it sends it.
+pub(crate) async fn send_file<E: Endpoint>(endpoint: &E, file: &Blob) -> Result<E::Reply, Error> {
+    let call = Call { body: None, ..Call::of(endpoint) };
+    let body = whole(sent(&call, None, Some(file.as_ref())).await?).await?;
+    reply(&body)
+}
+
+/// The address of something to be saved as a file; no token goes with it.
+pub(crate) fn download(url: &str) -> String {
+    root(&address(&Call { method: "GET", url: url.to_owned(), body: None }))
+}
+
+/// The body of a 2xx answer; what the agent said otherwise.
+async fn whole(response: Response) -> Result<Vec<u8>, Error> {
     let buffer = response.array_buffer().map_err(|error| failed(&error))?;
     let buffer = JsFuture::from(buffer).await.map_err(|error| failed(&error))?;
     let body = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec();
     if response.ok() {
-        Ok(Answer { body, took_ms: now_ms() - start })
+        Ok(body)
     } else {
         Err(Error::Refused { status: response.status(), text: String::from_utf8_lossy(&body).into_owned() })
     }
@@ -131,6 +148,11 @@ pub(super) async fn call(call: &Call, abort: Option<&AbortSignal>) -> Result<Ans
 
 /// An answer whose body has not been read.
 pub(super) async fn open(call: &Call, abort: Option<&AbortSignal>) -> Result<Response, Error> {
+    let body = call.body.as_deref().map(Uint8Array::from);
+    sent(call, abort, body.as_ref().map(AsRef::as_ref)).await
+}
+
+async fn sent(call: &Call, abort: Option<&AbortSignal>, body: Option<&JsValue>) -> Result<Response, Error> {
     let headers = Headers::new().map_err(|error| failed(&error))?;
     let token = TOKEN.with_borrow(Clone::clone);
     if !token.is_empty() {
@@ -140,8 +162,8 @@ pub(super) async fn open(call: &Call, abort: Option<&AbortSignal>) -> Result<Res
     init.set_method(call.method);
     init.set_headers(&headers);
     init.set_signal(abort);
-    if let Some(body) = &call.body {
-        init.set_body(&Uint8Array::from(body.as_slice()));
+    if let Some(body) = body {
+        init.set_body(body);
     }
     let response = JsFuture::from(window().fetch_with_str_and_init(&root(&address(call)), &init)).await.map_err(|error| failed(&error))?;
     Ok(response.unchecked_into())

@@ -32,7 +32,15 @@ pub(crate) const HELP: [(&str, &[(&str, &str)]); 4] = [
     ),
     (
         "Go to",
-        &[("G O", "Overview"), ("G S", "Services"), ("G N", "Nodes"), ("G K", "Key / value"), ("G R", "Raft"), ("G M", "Gossip members")],
+        &[
+            ("G O", "Overview"),
+            ("G S", "Services"),
+            ("G N", "Nodes"),
+            ("G K", "Key / value"),
+            ("G R", "Raft"),
+            ("G M", "Gossip members"),
+            ("G B", "Snapshots (backups)"),
+        ],
     ),
     (
         "Lists",
@@ -103,6 +111,7 @@ pub(super) fn install(overlay: RwSignal<Option<Overlay>>) {
                 "k" => Page::keys(""),
                 "r" => Page::Raft,
                 "m" => Page::Gossip,
+                "b" => Page::Snapshots,
                 _ => return false,
             };
             router.go(page);

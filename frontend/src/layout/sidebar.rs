@@ -32,12 +32,13 @@ enum Entry {
     Keys,
     Raft,
     Gossip,
+    Snapshots,
 }
 
 impl Entry {
     /// On phones the others are behind "More".
     const FIRST: [Self; 4] = [Self::Overview, Self::Services, Self::Nodes, Self::Keys];
-    const CLUSTER: [Self; 2] = [Self::Raft, Self::Gossip];
+    const CLUSTER: [Self; 3] = [Self::Raft, Self::Gossip, Self::Snapshots];
 
     fn of(page: &Page) -> Option<Self> {
         match page {
@@ -47,7 +48,8 @@ impl Entry {
             Page::Keys { .. } => Some(Self::Keys),
             Page::Raft => Some(Self::Raft),
             Page::Gossip => Some(Self::Gossip),
-            Page::Snapshots | Page::Unknown => None,
+            Page::Snapshots => Some(Self::Snapshots),
+            Page::Unknown => None,
         }
     }
 
@@ -59,6 +61,7 @@ impl Entry {
             Self::Keys => Page::keys(""),
             Self::Raft => Page::Raft,
             Self::Gossip => Page::Gossip,
+            Self::Snapshots => Page::Snapshots,
         }
     }
 
@@ -71,6 +74,7 @@ impl Entry {
             Self::Keys => ("keys", "Key / value", "Keys"),
             Self::Raft => ("crown", "Raft", "Raft"),
             Self::Gossip => ("gossip", "Gossip", "Gossip"),
+            Self::Snapshots => ("snapshot", "Snapshots", "Snapshots"),
         }
     }
 
@@ -79,7 +83,7 @@ impl Entry {
         let health =
             |counts: &Counts| if counts.critical > 0 { Badge::Critical(counts.critical) } else { Badge::Count(counts.total.into()) };
         match self {
-            Self::Overview | Self::Raft | Self::Gossip => Badge::Nothing,
+            Self::Overview | Self::Raft | Self::Gossip | Self::Snapshots => Badge::Nothing,
             Self::Services => health(&overview.services),
             Self::Nodes => health(&overview.nodes),
             Self::Keys => Badge::Count(overview.keys),

@@ -16,6 +16,7 @@ pub(crate) mod raft;
 pub(crate) mod register;
 pub(crate) mod service;
 pub(crate) mod services;
+pub(crate) mod snapshots;
 
 /// Says what this page is, in the browser's title.
 pub(crate) fn title(name: impl Fn() -> String + 'static) {

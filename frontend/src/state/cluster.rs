@@ -73,6 +73,9 @@ pub(crate) fn leaderless_since(raft: &Raft) -> Option<(u64, u64)> {
 
 /// The banner over every page: since when nobody leads, why, and how old what is shown may be.
 pub(crate) fn banner(raft: &Raft, zone_min: i32) -> String {
+    if !raft.failure.is_empty() {
+        return format!("{} takes no part any longer: {} It shows what it had then.", raft.node, format::sentence(&raft.failure));
+    }
     let since = leaderless_since(raft);
     let head = match since {
         Some((ms, _)) => format!("No leader for {}", format::span(ms)),
@@ -123,6 +126,10 @@ mod tests {
         check(&two, "No leader for 12 s: b and c do not answer. Showing data as of 00:01:00. Nothing can be written.");
         let election = raft(vec![server("a", "alive"), server("b", "alive")]);
         check(&election, "No leader for 12 s: the servers are electing one. Showing data as of 00:01:00. Nothing can be written.");
+        check(
+            &Raft { failure: "its disk is full".to_owned(), ..raft(Vec::new()) },
+            "a takes no part any longer: its disk is full. It shows what it had then.",
+        );
         check(&raft(Vec::new()), "No leader for 12 s: no cluster has been formed yet. Nothing can be written.");
     }
 

@@ -7,9 +7,9 @@ use web_sys::KeyboardEvent;
 
 use crate::{
     actions::{self, Action},
-    api::{Query, query, use_live},
+    api::{Query, query, send, use_live},
     components::{Icon, Key, dialog::modal},
-    pages::overview,
+    pages::{overview, snapshots},
     prelude::*,
     router::{KeyAction, Page, Place, Router, Step, use_dc, use_router},
     state::{
@@ -212,6 +212,10 @@ impl Doer {
             Deed::Open(page, query) => {
                 let href = Place::new(&self.dc.get_untracked(), page.clone()).href();
                 self.router.open(&format!("{href}?{query}"), Step::Push);
+            }
+            Deed::Snapshot => {
+                let (notices, dc) = (self.notices, self.dc.get_untracked());
+                spawn_local(async move { snapshots::taken(notices, send(&shared::snapshot::Take { dc }).await) });
             }
             Deed::Run(service) => self.run_checks(service.clone()),
             Deed::Maintain(service) => {

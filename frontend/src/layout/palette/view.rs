@@ -13,6 +13,8 @@ pub(super) enum Deed {
     Go(Page),
     /// A page with a dialog open: its query.
     Open(Page, String),
+    /// Take a snapshot of the state.
+    Snapshot,
     Run(String),
     Maintain(String),
     Register,
@@ -189,7 +191,7 @@ fn state(row: &ServiceRow) -> String {
     }
 }
 
-fn commands() -> [(&'static str, &'static str, &'static str, Deed); 13] {
+fn commands() -> [(&'static str, &'static str, &'static str, Deed); 15] {
     [
         ("overview", "Overview", "G O", Deed::Go(Page::Overview)),
         ("services", "Services", "G S", Deed::Go(Page::Services)),
@@ -197,6 +199,8 @@ fn commands() -> [(&'static str, &'static str, &'static str, Deed); 13] {
         ("keys", "Key / value", "G K", Deed::Go(Page::keys(""))),
         ("crown", "Raft", "G R", Deed::Go(Page::Raft)),
         ("gossip", "Gossip", "G M", Deed::Go(Page::Gossip)),
+        ("snapshot", "Snapshots", "G B", Deed::Go(Page::Snapshots)),
+        ("snapshot", "Take a snapshot", "", Deed::Snapshot),
         ("crown", "Transfer leadership", "", Deed::Open(Page::Raft, "v=transfer".to_owned())),
         ("gossip", "Join members", "", Deed::Open(Page::Gossip, "v=join".to_owned())),
         ("plus", "Register a service", "", Deed::Register),
@@ -265,7 +269,7 @@ mod tests {
         assert_eq!(labels("pay"), ["payments-api", "payout", "payments/limits"]);
         assert_eq!(service_search("#edge v2"), Some("tag:edge* tag:v2*".to_owned()));
         assert_eq!((service_search("@n"), node_search("@n-1")), (None, Some("n-1".to_owned())));
-        assert_eq!(labels("").len(), 15, "everything, when nothing is typed");
+        assert_eq!(labels("").len(), 17, "everything, when nothing is typed");
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn row(raft: &Raft, server: &Server, led: bool) -> Row {
         (false, _) if !led && answers => ("passing", "ok", "Answers"),
         (false, "failed") => ("critical", "crit", "Failed"),
         (false, "left" | "leaving") => ("none", "none", "Left"),
-        (false, "alive") => ("warning", "warn", "Behind"),
+        (false, "alive") => ("warning", "warn", "Not well"),
         (false, _) => ("critical", "crit", "Unknown"),
     };
     let held = if led { server.stable_ms } else { server.gossip_ms };
