@@ -220,7 +220,10 @@ fn Recovery(model: Model) -> impl IntoView {
     let enough = move || {
         model.shown.with(|state| {
             let answer = state.servers.len() - view::lost(state).len();
-            format::plural(state.quorum.saturating_sub(answer).max(1) as u32, "of them", "of them")
+            match state.quorum.saturating_sub(answer) {
+                0 | 1 => "one of them answers".to_owned(),
+                many => format!("{} of them answer", view::word(many)),
+            }
         })
     };
     view! {
@@ -238,7 +241,7 @@ fn Recovery(model: Model) -> impl IntoView {
                     </li>
                     <li>
                         <h3>"Start them again, or mend the network between them"</h3>
-                        <p>{move || format!("As soon as {} answers, a leader is elected, nothing is lost, and this page heals by itself.", enough())}</p>
+                        <p>{move || format!("As soon as {}, a leader is elected, nothing is lost, and this page heals by itself.", enough())}</p>
                     </li>
                     <li>
                         <h3>"Only if they are lost for good: go on with who is left"</h3>

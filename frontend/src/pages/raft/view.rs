@@ -11,7 +11,7 @@ use crate::{
 const WORDS: [&str; 10] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
 /// A number as people say it in a sentence.
-fn word(number: usize) -> String {
+pub(super) fn word(number: usize) -> String {
     WORDS.get(number).map_or_else(|| count(number as u64), |word| (*word).to_owned())
 }
 
@@ -51,7 +51,7 @@ pub(super) fn sentence(raft: &Raft) -> Sentence {
         }
         let verb = if gone == 1 { "is" } else { "are" };
         let rest = format!(" {} of {} servers {verb} gone.", word(gone), word(all));
-        let more = format!("{for_how_long}Nothing can be written until {} of them answer again.", word(raft.quorum));
+        let more = format!("{for_how_long}Nothing can be written until {} of {} answer again.", word(raft.quorum), word(all));
         return says("No leader:".to_owned(), "crit", &rest, more);
     };
     let unwell: Vec<&str> =

@@ -63,7 +63,7 @@ fn without_a_leader_it_says_who_is_gone_and_what_has_to_happen() {
     };
     assert_eq!(
         said(&leaderless(&["n1", "n2!", "n3!"])),
-        "No leader:| two of three servers are gone.|For 10 s now. Nothing can be written until two of them answer again."
+        "No leader:| two of three servers are gone.|For 10 s now. Nothing can be written until two of three answer again."
     );
     assert_eq!(
         said(&leaderless(&["n1", "n2", "n3!"])),
