@@ -21,4 +21,5 @@ mod recovery;
 mod rolling;
 mod rpc;
 mod scenarios;
+mod snapshot;
 mod tidy;

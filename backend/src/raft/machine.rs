@@ -3,7 +3,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures_util::{Stream, StreamExt as _};
@@ -46,13 +49,15 @@ pub(super) struct Machine {
     /// None in memory.
     archive: Option<Archive>,
     origin: Origin,
+    /// Index of the last entry applied, for whoever was answered already: openraft hears of it later.
+    progress: Arc<AtomicU64>,
 }
 
 impl Machine {
     /// A machine that has applied nothing yet and keeps snapshots in memory.
     pub(super) fn in_memory(store: Arc<Store>, origin: Origin) -> Self {
         let (membership, newest) = (Membership::default(), Newest::default());
-        Self { store, applied: None, membership, newest, archive: None, origin }
+        Self { store, applied: None, membership, newest, archive: None, origin, progress: Arc::default() }
     }
 
     /// As [`Machine::in_memory`], with the snapshot that a former life left there.
@@ -74,7 +79,17 @@ impl Machine {
             machine.newest = Arc::new(Mutex::new(Some(image)));
         }
         machine.archive = Some(archive);
+        machine.note_progress();
         Ok((machine, found.damaged))
+    }
+
+    fn note_progress(&self) {
+        self.progress.store(self.applied().unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Index of the last entry applied, also of later ones.
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        self.progress.clone()
     }
 
     /// The newest snapshot, also of later ones.
@@ -133,6 +148,7 @@ impl Machine {
             }
         }
         let mut replies = if commands.is_empty() { Vec::new() } else { self.store.commit(&commands) }.into_iter();
+        self.note_progress();
         for (is_command, responder) in waiting {
             let reply = if is_command { replies.next().expect("commit answers every command") } else { Reply::Done(true) };
             if let Some(responder) = responder {
@@ -190,6 +206,7 @@ impl RaftStateMachine<Types> for Machine {
         let state = self.origin.tasks.spawn_blocking(move || keeper.install(&image)).await.map_err(io::Error::other)??;
         self.store.install(State::clone(&state));
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
+        self.note_progress();
         // A large state takes a while to be freed.
         self.origin.tasks.spawn_blocking(move || drop(before));
         Ok(())

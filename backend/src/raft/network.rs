@@ -107,7 +107,7 @@ pub(super) struct Offer {
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
-enum Answer {
+pub(super) enum Answer {
     Append(AppendEntriesResponse<Types>),
     Vote(VoteResponse<Types>),
     Snapshot(SnapshotResponse<Types>),

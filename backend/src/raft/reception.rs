@@ -2,7 +2,11 @@
 //!
 //! One at a time: the newest transfer wins, unless a deposed leader sends it. What broke off leaves nothing behind.
 
-use std::{io, sync::PoisonError, time::Duration};
+use std::{
+    io,
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::watch;
@@ -124,14 +128,19 @@ impl Node {
     /// Takes a snapshot of everything applied by now.
     pub(super) async fn take_snapshot(&self) -> Result<Snapshot, Error> {
         let mut metrics = self.metrics.clone();
-        let wanted = metrics.borrow_watched().last_applied;
+        let wanted = self.snapshots.progress.load(Ordering::SeqCst);
         let taken = async {
             // One that is being taken already may be too old: then another one follows.
-            while metrics.borrow_watched().snapshot < wanted {
+            loop {
+                let have = metrics.borrow_watched().snapshot;
+                if have.map_or(0, |id| id.index()) >= wanted {
+                    return Ok(());
+                }
                 self.raft.trigger().snapshot().await.map_err(fatal)?;
-                metrics.changed().await.map_err(|_| Error::Stopped)?;
+                while metrics.borrow_watched().snapshot == have {
+                    metrics.changed().await.map_err(|_| Error::Stopped)?;
+                }
             }
-            Ok(())
         };
         clock::timeout(TAKE, taken).await.map_err(|_| Error::Timeout)??;
         self.newest().ok_or_else(|| Error::Refused("there is nothing to take a snapshot of".to_owned()))

@@ -81,6 +81,8 @@ pub(super) struct Snapshots {
     pub(super) tasks: Tasks,
     /// Entries after which the next one is taken.
     pub(super) threshold: u64,
+    /// Index of the last entry applied.
+    pub(super) progress: Arc<AtomicU64>,
 }
 
 /// What a change of which wakes the watchers of a handle.
@@ -160,7 +162,8 @@ async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Ar
     let config = config(&options)?;
     let log_failure = storage.log.failure();
     let (newest, archive, tasks) = (storage.machine.newest(), storage.machine.archive(), runtime.tasks);
-    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold: options.snapshot_threshold };
+    let (threshold, progress) = (options.snapshot_threshold, storage.machine.progress());
+    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold, progress };
     let network = Network { transport, tasks: tasks.clone() };
     let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();

@@ -548,3 +548,94 @@ fn a_snapshot_of_an_unknown_format_says_so() {
     let error = snapshot::read(&[9, 9, 9][..]).expect_err("unknown");
     assert_eq!(error.to_string(), "snapshot: format 9 is not known; this version reads 1");
 }
+
+/// Proposes a saved state in batches of rows, as the leader does.
+fn restore(bench: &mut Bench, id: &str, saved: &State) -> Vec<Command> {
+    let mut file = Vec::new();
+    snapshot::file::write(&snapshot::file::About::default(), saved, &mut file).expect("memory");
+    let mut steps = Vec::new();
+    snapshot::file::rows(&file[..], |rows| {
+        steps.push(RestoreStep::Rows { number: steps.len() as u64, format: snapshot::VERSION, rows });
+        Ok(())
+    })
+    .expect("whole");
+    let batches = steps.len() as u64;
+    steps.push(RestoreStep::Finish { batches });
+    let commands = steps.into_iter().map(|step| Command::Restore { id: id.to_owned(), step, at_ms: 3000 });
+    commands.inspect(|command| assert_eq!(bench.run(command.clone()), Reply::Done(true))).collect()
+}
+
+#[test]
+fn a_restore_replaces_everything_and_only_raises_indexes() {
+    let saved = sample().state();
+    // A younger cluster, whose indexes are lower than those of the file, and an older one.
+    for mut bench in [Bench { next: 0, ..Bench::new() }, Bench { next: 1000, ..Bench::new() }] {
+        bench.done(put(kv::Op::Set, "gone/too", "x"));
+        let before = bench.state();
+        restore(&mut bench, "r1", &saved);
+        let after = bench.state();
+        assert!(after.index > before.index && after.index > saved.index, "{} {}", after.index, saved.index);
+        assert_eq!((after.restored_at, after.index), (after.index, after.index_base + bench.next));
+        assert!(after.kv("gone/too").is_none() && after.kv("a/b").is_some());
+        let settled = State { index: saved.index, index_base: saved.index_base, restored_at: 0, ..State::clone(&after) };
+        assert_same(&settled, &saved);
+        assert_consistent(&after);
+        assert!(after.service_index("web") >= after.restored_at);
+        bench.done(put(kv::Op::Set, "next", "x"));
+        assert!(bench.state().kv("next").expect("just put").modify_index > after.index);
+    }
+}
+
+#[test]
+fn a_restore_wakes_every_reader_and_resets_the_ring() {
+    let mut bench = sample();
+    let place = bench.store.changes().now().place;
+    let watch = bench.store.watches().subscribe(watch::Key::Kv("nobody/touches/this"));
+    let saved = bench.state();
+    restore(&mut bench, "r1", &saved);
+    let mut watch = watch;
+    assert!(futures_util::FutureExt::now_or_never(watch.changed()).is_some(), "woken");
+    assert!(bench.store.changes().since(place).is_err(), "reset");
+}
+
+#[test]
+fn a_snapshot_taken_midway_carries_the_restore_on() {
+    let saved = sample().state();
+    let mut whole = Bench::new();
+    let commands = restore(&mut whole, "r1", &saved);
+    let mut cut = Bench::new();
+    for command in commands {
+        cut.done(command);
+        // Another server installs what this one has, after every step.
+        let mut bytes = Vec::new();
+        snapshot::write(&cut.state(), &mut bytes).expect("memory");
+        cut.store.install(snapshot::read(&bytes[..]).expect("whole"));
+    }
+    assert_same(&cut.state(), &whole.state());
+    assert!(cut.state().settled().restoring.is_none());
+}
+
+#[test]
+fn steps_that_do_not_fit_change_nothing_that_is_served() {
+    let mut bench = sample();
+    let before = bench.state();
+    let step = |id: &str, step| Command::Restore { id: id.to_owned(), step, at_ms: 3000 };
+    let rows = |number| RestoreStep::Rows { number, format: snapshot::VERSION, rows: Vec::new() };
+    let refused = |reply: Reply| matches!(reply, Reply::Refused(_));
+    assert!(refused(bench.run(step("r1", RestoreStep::Finish { batches: 0 }))));
+    assert!(refused(bench.run(step("r1", rows(3)))));
+    bench.done(step("r1", rows(0)));
+    bench.done(step("r2", rows(0)));
+    assert!(refused(bench.run(step("r1", rows(1)))), "another one has begun");
+    assert!(refused(bench.run(step("r2", RestoreStep::Finish { batches: 2 }))), "one is missing");
+    assert!(refused(bench.run(step("r2", RestoreStep::Rows { number: 1, format: 99, rows: Vec::new() }))));
+    assert!(refused(bench.run(step("r2", RestoreStep::Rows { number: 1, format: snapshot::VERSION, rows: vec![0xc1, 1] }))));
+    bench.done(step("r3", rows(0)));
+    assert!(bench.state().has_stale_restore(3000 + 11 * 60_000) && !bench.state().has_stale_restore(3000));
+    bench.done(Command::Reap { tombstones_before_ms: 0, at_ms: 3000 + 11 * 60_000 });
+    assert!(bench.state().restoring.is_none(), "nobody goes on with it");
+    bench.done(step("r4", rows(0)));
+    bench.done(step("r4", RestoreStep::Abandon));
+    assert!(bench.state().restoring.is_none());
+    assert_eq!((bench.state().restored_at, bench.state().kv.len()), (0, before.kv.len()));
+}

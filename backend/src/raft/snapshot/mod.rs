@@ -1,6 +1,8 @@
 //! Snapshots of the state: a pointer copy in memory, a file of the [`archive`], or one that has just come from another server.
 
 mod archive;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::{

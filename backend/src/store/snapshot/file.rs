@@ -247,8 +247,8 @@ fn open<R: Read, T>(from: R, contents: impl FnOnce(&mut dyn Read) -> io::Result<
             other => return Err(file(format_args!("unexpected file {other:?} in snapshot"))),
         }
     }
-    conclude(archive.into_inner())?;
     verify(meta.as_deref(), state.as_ref().map(|(_, sum, _)| sum.as_str()), sums.as_deref())?;
+    conclude(archive.into_inner())?;
     let (Some(meta), Some((read, _, size))) = (meta, state) else { return Err(integrity("file missing for \"state.bin\"")) };
     let meta: Meta = serde_json::from_slice(&meta).map_err(|error| file(format_args!("failed to decode snapshot metadata: {error}")))?;
     judge(&meta, size)?;
@@ -300,6 +300,7 @@ fn words(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::InvalidInput if text.contains("gzip header") => Some("gzip: invalid header"),
         io::ErrorKind::InvalidInput if text.contains("checksum") => Some("gzip: invalid checksum"),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Some("corrupt input"),
+        io::ErrorKind::Other if text.contains("entire block") => Some("unexpected EOF"),
         io::ErrorKind::Other if text.contains("archive") || text.contains("numeric field") => Some("archive/tar: invalid tar header"),
         _ => None,
     }

@@ -5,6 +5,8 @@
 
 pub mod file;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
