@@ -142,7 +142,7 @@ fn Line(model: Model, rows: Memo<Vec<Row>>, id: String) -> impl IntoView {
                 </span>
                 <small class="dim num">{move || row.read().stable.clone()}</small>
             </td>
-            <td class="s-nm"><span class="svc"><a class="nm" href=link(Page::node(&name, "health-checks"))>{name.clone()}</a><Tag text=Signal::derive(move || row.read().role.clone()).get_untracked()/></span></td>
+            <td class="s-nm"><span class="svc"><a class="nm" href=link(Page::node(&name, "health-checks"))>{name.clone()}</a>{move || view! { <Tag text=row.read().role.clone()/> }}</span></td>
             <td class="s-ad mono mid">{move || row.read().address.clone()}</td>
             <td class="s-ix n num mono">{move || row.read().index.clone()}</td>
             <td class="s-lg mid">{move || row.read().lag.clone()}</td>
