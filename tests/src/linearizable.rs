@@ -12,6 +12,18 @@ pub enum Action {
     Write(u64),
     /// The register had this value; `None` before the first write.
     Read(Option<u64>),
+    /// The register had the one value and got the other in one step.
+    Swap {
+        /// Before.
+        from: Option<u64>,
+        /// After.
+        to: u64,
+    },
+    /// A swap was refused because the register did not have this value.
+    NoSwap {
+        /// What it would have had to be.
+        from: Option<u64>,
+    },
 }
 
 /// One operation of one client. Times are any rising numbers.
@@ -59,12 +71,16 @@ fn search(
     }
     // Whoever began after some open operation had returned cannot come before it.
     let limit = open().filter_map(|at| history[at].returned).min().unwrap_or(u64::MAX);
-    let candidates: Vec<usize> = open().take_while(|at| history[*at].invoked <= limit).collect();
+    let mut candidates: Vec<usize> = open().take_while(|at| history[*at].invoked <= limit).collect();
+    // What may never have happened is tried last.
+    candidates.sort_by_key(|at| history[*at].returned.unwrap_or(u64::MAX));
     for at in candidates {
         let next = match history[at].action {
             Action::Write(written) => Some(written),
             Action::Read(read) if read == value => value,
-            Action::Read(_) => continue,
+            Action::Swap { from, to } if from == value => Some(to),
+            Action::NoSwap { from } if from != value => value,
+            Action::Read(_) | Action::Swap { .. } | Action::NoSwap { .. } => continue,
         };
         done[at] = true;
         if search(history, order, done, next, tried) {
@@ -93,7 +109,7 @@ mod tests {
 
     #[test]
     fn histories_are_told_apart() {
-        use Action::{Read, Write};
+        use Action::{NoSwap, Read, Swap, Write};
         check(&[], true);
         check(&[(Write(1), 0, Some(1)), (Read(Some(1)), 2, Some(3))], true);
         check(&[(Write(1), 0, Some(1)), (Read(None), 2, Some(3))], false);
@@ -105,5 +121,11 @@ mod tests {
         // An unknown outcome may have happened or not, late too.
         check(&[(Write(1), 0, Some(1)), (Write(2), 2, None), (Read(Some(1)), 3, Some(4)), (Read(Some(2)), 5, Some(6))], true);
         check(&[(Write(1), 0, Some(1)), (Write(2), 2, None), (Read(Some(1)), 3, Some(4))], true);
+        // Of two swaps from the same value only one is done.
+        let swap = |from, to| Swap { from, to };
+        check(&[(swap(None, 1), 0, Some(9)), (swap(None, 2), 0, Some(9))], false);
+        check(&[(swap(None, 1), 0, Some(9)), (NoSwap { from: None }, 0, Some(9)), (Read(Some(1)), 10, Some(11))], true);
+        check(&[(swap(None, 1), 0, Some(1)), (swap(Some(1), 2), 2, None), (Read(Some(1)), 3, Some(4)), (Read(Some(2)), 5, Some(6))], true);
+        check(&[(swap(None, 1), 0, Some(1)), (NoSwap { from: Some(1) }, 2, Some(3))], false);
     }
 }

@@ -8,6 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 mod bench;
 mod conform;
 mod dev;
+mod sim;
 mod step;
 mod test;
 mod tools;
@@ -18,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   ui [--release] [--table FILE]   build the dashboard into target/ui-dist; FILE gets its table of assets in Rust
   dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save
   test [--skip-browser] [-- WORD] run every test there is, or those of tests/it whose names hold the words
+  sim [--seeds N | --seed S] [--invariant NAME] [--trace]
+                                  simulate clusters in trouble, each from a seed
   conform [WORD...]               run the scenarios on the real Consul and on Muster, and record its answers
   bench                           measure Muster beside the real Consul
   bench cluster [muster] [PART...] the same with three servers each; parts: writes, failover, keys; muster: without the real Consul
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Some("ui") => dev::build_ui(&root(), rest),
         Some("dev") => dev::run(&root(), rest),
         Some("test") => test::run(rest),
+        Some("sim") => sim::run(rest),
         Some("conform") => conform::run(rest),
         Some("bench") => bench::run(rest),
         Some("soak") => bench::soak(rest),

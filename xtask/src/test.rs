@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::{
-    root,
+    root, sim,
     step::{Steps, cargo, program},
     tools,
 };
@@ -57,6 +57,8 @@ fn all(steps: &mut Steps, browser: bool, words: &[String]) -> Result<()> {
             "frontend",
         ]))
     })?;
+    steps.run("simulated clusters", || sim::run(&["--seeds".to_owned(), sim::SEEDS.to_owned()]))?;
+    steps.run("proof of the simulation", || program(&mut cargo(&["test", "--release", "--locked", "--quiet", "--package", "sim"])))?;
     let binary = root().join("target/release/muster");
     steps.run("tests against real agents", || {
         let mut command = cargo(&["test", "--release", "--locked", "--package", "tests", "--lib", "--test", "it", "--"]);

@@ -23,7 +23,7 @@ use std::{
 pub use keys::KeyringRequest;
 use shared::agent::Member;
 use tokio::sync::{mpsc, oneshot, watch};
-pub use transport::{Transport, memory::Hub};
+pub use transport::{Exchange, Transport, memory::Hub};
 
 use crate::rt::Runtime;
 

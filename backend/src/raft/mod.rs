@@ -1,6 +1,7 @@
 //! Consensus: openraft glue. No openraft type leaves this module.
 
 mod codec;
+mod executor;
 mod inspect;
 mod log;
 mod machine;
@@ -18,7 +19,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use inspect::{Fault, Inspection, Part, inspect};
 #[cfg(any(test, feature = "sim"))]
-pub use log::faulty;
+pub use log::{faulty, flaw::Flaw};
 pub use network::{Lane, Transport, TransportError};
 pub use recovery::read_peers;
 use serde::{Deserialize, Serialize};
@@ -280,6 +281,13 @@ impl Handle {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.node.leads()
+    }
+
+    /// As [`Handle::leads`], also while leadership is being handed over, when it must not be trusted.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        self.node.holds_lease()
     }
 
     /// Whether this server never took part in a cluster, so that it may form one.

@@ -69,7 +69,7 @@ impl Reception {
         let mut begun = self.begun.subscribe();
         let (to, pieces) = chunks::channel();
         let (archive, of) = (self.archive.clone(), head.clone());
-        let reading = self.tasks.spawn_blocking(move || snapshot::receive(archive.as_ref(), &of, chunks::Reader::new(pieces)));
+        let reading = chunks::consume(&self.tasks, pieces, move |pieces| snapshot::receive(archive.as_ref(), &of, pieces));
         let broken = loop {
             let piece = tokio::select! {
                 biased;

@@ -239,7 +239,6 @@ impl Node {
 
     async fn propose_once_settled(&self, command: Command) -> Result<(u64, Reply), Error> {
         let deadline = clock::Instant::now() + SETTLE;
-        let mut metrics = self.metrics.clone();
         let mut command = Some(command);
         loop {
             let again = command.clone();
@@ -331,8 +330,13 @@ impl Node {
     ///
     /// A follower grants no vote within a lease of hearing the leader; what a quorum acknowledged, it heard after it was sent.
     pub(super) fn leads(&self) -> bool {
+        self.holds_lease() && self.yielded_term.load(Ordering::SeqCst) != self.metrics.borrow_watched().current_term
+    }
+
+    /// As [`Node::leads`], whether or not leadership is being handed over.
+    pub(super) fn holds_lease(&self) -> bool {
         let metrics = self.metrics.borrow_watched();
-        if metrics.state != ServerState::Leader || self.yielded_term.load(Ordering::SeqCst) == metrics.current_term {
+        if metrics.state != ServerState::Leader {
             return false;
         }
         if metrics.last_applied.is_none_or(|id| id.committed_leader_id().term != metrics.current_term) {

@@ -46,6 +46,7 @@ openraft::declare_raft_types!(
         Node = Server,
         Term = u64,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = super::executor::Executor,
 );
 
 pub(super) type Entry = alias::EntryOf<Types>;

@@ -3,11 +3,14 @@
 //! An error ends the run. The end of the channel is the end of the bytes, also when the other side just went away: what is
 //! carried has to tell by itself whether it is whole.
 
-use std::io::{self, Read, Write};
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::Tasks;
 
@@ -30,14 +33,49 @@ pub fn channel() -> (Sender, Chunks) {
 /// What `write` writes, as it writes it, on a thread that may block. Its error becomes the last piece.
 pub fn produce(tasks: &Tasks, write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Chunks {
     let (sender, chunks) = channel();
+    if tasks.are_simulated() {
+        drop(tasks.spawn("chunks", produce_in_steps(write, sender)));
+        return chunks;
+    }
     tasks.spawn_blocking(move || {
-        let mut writer = Writer { sender, buffer: BytesMut::with_capacity(PIECE) };
+        let mut writer = Writer { to: To::Channel(sender), buffer: BytesMut::with_capacity(PIECE) };
         if let Err(error) = write(&mut writer).and_then(|()| writer.flush()) {
             // Whoever would hear of it has gone already when this fails.
-            let _ = writer.sender.blocking_send(Err(error));
+            let _ = writer.to.send(Err(error));
         }
     });
     chunks
+}
+
+/// As [`produce`] without a thread: writes everything first.
+async fn produce_in_steps(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static, sender: Sender) {
+    let mut writer = Writer { to: To::Memory(Vec::new()), buffer: BytesMut::new() };
+    let end = write(&mut writer).and_then(|()| writer.flush()).err();
+    let To::Memory(pieces) = writer.to else { return };
+    for piece in pieces.into_iter().map(Ok).chain(end.map(Err)) {
+        if sender.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads pieces as they come, on a thread that may block, and answers what `read` makes of them.
+pub fn consume<T: Send + 'static>(tasks: &Tasks, mut chunks: Chunks, read: impl FnOnce(Reader) -> T + Send + 'static) -> JoinHandle<T> {
+    if !tasks.are_simulated() {
+        return tasks.spawn_blocking(move || read(Reader::new(chunks)));
+    }
+    // Without a thread: waits for everything first.
+    tasks.spawn("chunks", async move {
+        let mut pieces = VecDeque::new();
+        while let Some(piece) = chunks.recv().await {
+            let ended = piece.is_err();
+            pieces.push_back(piece);
+            if ended {
+                break;
+            }
+        }
+        read(Reader { from: From::Memory(pieces), piece: Bytes::new() })
+    })
 }
 
 /// The pieces as a stream.
@@ -48,15 +86,37 @@ pub fn into_stream(chunks: Chunks) -> impl Stream<Item = io::Result<Bytes>> + Se
 /// Cuts what is written into pieces. Blocks while the other side is slow; fails once it has gone.
 #[derive(Debug)]
 pub struct Writer {
-    sender: Sender,
+    to: To,
     buffer: BytesMut,
+}
+
+/// Where pieces go.
+#[derive(Debug)]
+enum To {
+    Channel(Sender),
+    /// In a simulation.
+    Memory(Vec<Bytes>),
+}
+
+impl To {
+    fn send(&mut self, piece: io::Result<Bytes>) -> io::Result<()> {
+        match self {
+            Self::Channel(sender) => {
+                sender.blocking_send(piece).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads any more"))
+            }
+            Self::Memory(pieces) => {
+                pieces.push(piece?);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Writer {
     fn send(&mut self) -> io::Result<()> {
         let piece = self.buffer.split().freeze();
         self.buffer.reserve(PIECE);
-        self.sender.blocking_send(Ok(piece)).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads any more"))
+        self.to.send(Ok(piece))
     }
 }
 
@@ -78,22 +138,34 @@ impl Write for Writer {
 /// Reads the pieces on a thread that may block.
 #[derive(Debug)]
 pub struct Reader {
-    chunks: Chunks,
+    from: From,
     piece: Bytes,
+}
+
+/// Where pieces come from.
+#[derive(Debug)]
+enum From {
+    Channel(Chunks),
+    /// In a simulation.
+    Memory(VecDeque<io::Result<Bytes>>),
 }
 
 impl Reader {
     /// From the beginning.
     #[must_use]
     pub fn new(chunks: Chunks) -> Self {
-        Self { chunks, piece: Bytes::new() }
+        Self { from: From::Channel(chunks), piece: Bytes::new() }
     }
 }
 
 impl Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
-            match self.chunks.blocking_recv() {
+            let next = match &mut self.from {
+                From::Channel(chunks) => chunks.blocking_recv(),
+                From::Memory(pieces) => pieces.pop_front(),
+            };
+            match next {
                 Some(piece) => self.piece = piece?,
                 None => return Ok(0),
             }

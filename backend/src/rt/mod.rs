@@ -26,6 +26,9 @@ pub struct Runtime {
     pub tasks: Tasks,
 }
 
+/// How long blocking work takes at most in a seeded world: a disk that is not fast.
+const DISK: std::time::Duration = std::time::Duration::from_millis(8);
+
 impl Runtime {
     /// The real world.
     #[must_use]
@@ -36,6 +39,7 @@ impl Runtime {
     /// A world that replays from a seed; wall time starts at `wall_ms` and follows tokio's clock.
     #[must_use]
     pub fn seeded(seed: u64, wall_ms: u64) -> Self {
-        Self { clock: Clock::starting_at(wall_ms), rng: Rng::from_seed(seed), tasks: Tasks::new() }
+        let rng = Rng::from_seed(seed);
+        Self { clock: Clock::starting_at(wall_ms), tasks: Tasks::simulated(rng.fork(), DISK), rng }
     }
 }

@@ -1,6 +1,9 @@
 //! Randomness: one generator per agent, seeded once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -11,6 +14,23 @@ pub fn entropy<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     bytes.fill_with(rand::random);
     bytes
+}
+
+thread_local! {
+    static OF_THREAD: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+}
+
+/// A generator for a library that asks for randomness instead of being given some: the system's, or on a thread that
+/// [`seed_thread`] was called on, one that replays.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the seam")]
+pub fn of_thread() -> StdRng {
+    OF_THREAD.with_borrow_mut(|rng| StdRng::seed_from_u64(rng.as_mut().map_or_else(rand::random, |rng| rng.random())))
+}
+
+/// From now on [`of_thread`] replays on this thread, which has to run one simulated world alone.
+pub fn seed_thread(seed: u64) {
+    OF_THREAD.set(Some(StdRng::seed_from_u64(seed)));
 }
 
 /// A shared random generator. Cheap to clone; [`Rng::fork`] gives a consumer its own stream.

@@ -1,9 +1,11 @@
 //! Named background tasks and the signal that ends them all.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
+
+use super::Rng;
 
 /// Tells a task to end. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ impl Shutdown {
 pub struct Tasks {
     tracker: TaskTracker,
     shutdown: Shutdown,
+    /// In a simulation: how long blocking work takes at most, and what decides.
+    simulated: Option<(Rng, Duration)>,
 }
 
 impl Default for Tasks {
@@ -50,7 +54,20 @@ impl Tasks {
     /// No tasks yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { tracker: TaskTracker::new(), shutdown: Shutdown(CancellationToken::new()) }
+        Self { tracker: TaskTracker::new(), shutdown: Shutdown(CancellationToken::new()), simulated: None }
+    }
+
+    /// No tasks yet, for a world that replays from a seed: blocking work is done between two steps of the one thread there is,
+    /// after a time of up to `longest`.
+    #[must_use]
+    pub fn simulated(rng: Rng, longest: Duration) -> Self {
+        Self { simulated: Some((rng, longest)), ..Self::new() }
+    }
+
+    /// Whether there is only one thread.
+    #[must_use]
+    pub fn are_simulated(&self) -> bool {
+        self.simulated.is_some()
     }
 
     /// The signal tasks end by.
@@ -87,7 +104,16 @@ impl Tasks {
     /// Runs blocking work (disk, name look-ups) off the async threads.
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn spawn_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
-        self.tracker.spawn_blocking(work)
+        match &self.simulated {
+            None => self.tracker.spawn_blocking(work),
+            Some((rng, longest)) => {
+                let pause = rng.jitter(*longest);
+                self.tracker.spawn(async move {
+                    super::clock::sleep(pause).await;
+                    work()
+                })
+            }
+        }
     }
 
     /// How many tasks run.
@@ -97,7 +123,7 @@ impl Tasks {
     }
 
     /// Signals shutdown and waits until every task has ended, or `grace` has passed. Answers whether all ended.
-    pub async fn stop(&self, grace: std::time::Duration) -> bool {
+    pub async fn stop(&self, grace: Duration) -> bool {
         self.shutdown.trigger();
         self.tracker.close();
         super::clock::timeout(grace, self.tracker.wait()).await.is_ok()

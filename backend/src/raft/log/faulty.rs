@@ -24,6 +24,7 @@ use std::{
 use super::{
     Opened,
     disk::{self, Blocks},
+    flaw::{Flaw, Forgetful},
     wal,
     writer::Place,
 };
@@ -38,6 +39,8 @@ const SEGMENT_BYTES: u64 = 16 << 10;
 struct Bytes {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// What it was at the last flush that was acknowledged and not done.
+    promised: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,7 @@ pub struct Disk {
     newest: Newest,
     rng: Rng,
     slowest_flush: Duration,
+    flaw: Option<Flaw>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -70,7 +74,13 @@ impl Disk {
     /// An empty disk whose flushes take up to so long.
     #[must_use]
     pub fn new(rng: &Rng, slowest_flush: Duration) -> Self {
-        Self { files: Arc::default(), newest: Newest::default(), rng: rng.fork(), slowest_flush }
+        Self { files: Arc::default(), newest: Newest::default(), rng: rng.fork(), slowest_flush, flaw: None }
+    }
+
+    /// The same disk with something wrong with it.
+    #[must_use]
+    pub fn with_flaw(self, flaw: Option<Flaw>) -> Self {
+        Self { flaw, ..self }
     }
 
     /// The disk as found after a crash: of each sector that was not flushed, chance decides which version it is. This one
@@ -85,8 +95,8 @@ impl Disk {
         });
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let files = Files { now: durable.clone(), durable, failure: None };
-        let (rng, slowest_flush) = (self.rng.fork(), self.slowest_flush);
-        Self { files: Arc::new(Mutex::new(files)), newest: Arc::new(Mutex::new(newest)), rng, slowest_flush }
+        let (rng, slowest_flush, flaw) = (self.rng.fork(), self.slowest_flush, self.flaw);
+        Self { files: Arc::new(Mutex::new(files)), newest: Arc::new(Mutex::new(newest)), rng, slowest_flush, flaw }
     }
 
     /// From now on every access fails like this.
@@ -107,7 +117,11 @@ impl Disk {
     /// As [`Disk::open_log`], with segments of this size.
     pub(super) fn open_log_with(&self, segment_bytes: u64) -> io::Result<(Opened, Place)> {
         let place = Place::Inline { rng: self.rng.clone(), slowest_flush: self.slowest_flush };
-        Ok((wal::open(Arc::new(self.clone()), segment_bytes)?, place))
+        let mut opened = wal::open(Arc::new(self.clone()), segment_bytes)?;
+        if self.flaw == Some(Flaw::ForgetsNewestVote) {
+            opened.backend = Box::new(Forgetful::new(opened.backend, &opened.head));
+        }
+        Ok((opened, place))
     }
 
     /// The newest snapshot, which is on disk once it is there.
@@ -129,7 +143,7 @@ impl Disk {
             let kept = &kept[..kept.len().min(sector.len())];
             sector[..kept.len()].copy_from_slice(kept);
         }
-        Bytes { now: found.clone(), durable: found }
+        Bytes { now: found.clone(), promised: found.clone(), durable: found }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Files) -> T) -> T {
@@ -221,6 +235,10 @@ impl Blocks for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.bytes(|file| file.durable.clone_from(&file.now))
+        let late = self.0.flaw == Some(Flaw::AcknowledgesBeforeFlush);
+        self.bytes(|file| {
+            let before = std::mem::replace(&mut file.promised, file.now.clone());
+            file.durable = if late { before } else { file.now.clone() };
+        })
     }
 }

@@ -7,6 +7,8 @@ mod cache;
 mod disk;
 #[cfg(any(test, feature = "sim"))]
 pub mod faulty;
+#[cfg(any(test, feature = "sim"))]
+pub(super) mod flaw;
 mod front;
 pub(super) mod inspect;
 mod record;
