@@ -38,12 +38,15 @@ mod tests {
     use openraft::{EntryPayload, entry::RaftEntry as _, vote::RaftLeaderId as _};
     use shared::{catalog, kv};
 
-    use super::{super::types, *};
+    use super::{
+        super::{logged::Logged, types},
+        *,
+    };
     use crate::store::Command;
 
     fn check(command: Command) {
         let id = types::LogId::new(openraft::impls::leader_id_std::LeaderId::new(3, types::NodeId::from(1)).to_committed(), 7);
-        let entry = types::Entry::new(id, EntryPayload::Normal(command));
+        let entry = types::Entry::new(id, EntryPayload::Normal(Logged::Known(command)));
         let bytes = encode(&entry).expect("encodes");
         let back: types::Entry = decode(&bytes).expect("decodes");
         assert_eq!(format!("{entry:?}"), format!("{back:?}"));

@@ -17,6 +17,7 @@ use openraft::{
 
 use super::{
     log::Recovered,
+    logged::Logged,
     snapshot::{self, Archive, Contents, Head, Image},
     types::{LogId, Membership, Snapshot, SnapshotMeta, Types},
 };
@@ -136,7 +137,11 @@ impl Machine {
         for (entry, responder) in batch {
             self.applied = Some(entry.log_id);
             match entry.payload {
-                EntryPayload::Normal(command) => {
+                EntryPayload::Normal(Logged::Skipped { name, .. }) => {
+                    tracing::warn!(name, index = entry.log_id.index(), "a later release wrote a log entry that this one skips");
+                    waiting.push((false, responder));
+                }
+                EntryPayload::Normal(Logged::Known(command)) => {
                     commands.push((entry.log_id.index(), command));
                     waiting.push((true, responder));
                 }

@@ -4,11 +4,14 @@ mod codec;
 mod executor;
 mod inspect;
 mod log;
+mod logged;
 mod machine;
 mod membership;
 mod network;
 mod reception;
 mod recovery;
+#[cfg(test)]
+mod samples;
 mod service;
 mod snapshot;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use openraft::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Peer, codec,
+    Peer, codec, logged,
     snapshot::{self, Head, Image},
     types::{NodeId, Raft, Server, Snapshot, Types, Vote},
 };
@@ -88,7 +88,8 @@ const SNAPSHOT_INSTALL: Duration = Duration::from_secs(300);
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
-enum Message {
+#[cfg_attr(test, derive(Debug))]
+pub(super) enum Message {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
@@ -107,6 +108,7 @@ pub(super) struct Offer {
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum Answer {
     Append(AppendEntriesResponse<Types>),
     Vote(VoteResponse<Types>),
@@ -121,20 +123,26 @@ pub(super) struct Answered {
     pub(super) bytes: Vec<u8>,
     /// Whether the message was one of a leader that this server follows.
     pub(super) of_leader: bool,
+    /// Why this server cannot go on: a later release wrote what this one does not know.
+    pub(super) outdated: Option<String>,
 }
 
 /// Answers a message of another server.
 pub(super) async fn answer(raft: &Raft, message: &[u8]) -> Answered {
+    let mut outdated = None;
     let answer = match codec::decode(message) {
         Ok(message) => handle(raft, message).await.unwrap_or_else(Answer::Failed),
-        Err(error) => Answer::Failed(format!("bad message: {error}")),
+        Err(error) => {
+            outdated = Some(error.to_string()).filter(|error| logged::is_from_the_future(error));
+            Answer::Failed(format!("bad message: {error}"))
+        }
     };
     let of_leader = match &answer {
         Answer::Append(response) => !matches!(response, AppendEntriesResponse::HigherVote(_)),
         _ => false,
     };
     // An answer is plain numbers and strings, which msgpack can always write; an empty answer reads as a failure.
-    Answered { bytes: codec::encode(&answer).unwrap_or_default(), of_leader }
+    Answered { bytes: codec::encode(&answer).unwrap_or_default(), of_leader, outdated }
 }
 
 async fn handle(raft: &Raft, message: Message) -> Result<Answer, String> {

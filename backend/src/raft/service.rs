@@ -23,6 +23,7 @@ use openraft::{
 use super::{
     Contact, Ended, Error, Options, Peer, Replica, Status,
     log::{self, LogStore, Place},
+    logged::{self, Logged},
     machine::{self, Machine, Origin},
     network::{self, Network, Transport},
     reception::Reception,
@@ -66,6 +67,8 @@ pub(super) struct Node {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// What the disk said when it failed.
     log_failure: Arc<OnceLock<String>>,
+    /// What of a later release this one cannot follow.
+    outdated: OnceLock<String>,
     /// Somebody stops the node.
     stopping: AtomicBool,
     /// Where other servers' snapshots come in.
@@ -169,8 +172,8 @@ async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Ar
     let metrics = raft.metrics();
     let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
     let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
-    let reception = Reception::new(raft.clone(), archive, tasks);
-    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, stopping, reception, snapshots };
+    let (reception, outdated) = (Reception::new(raft.clone(), archive, tasks), OnceLock::new());
+    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, outdated, stopping, reception, snapshots };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
@@ -264,7 +267,7 @@ impl Node {
     /// [`Error::Stopped`] means that the node never took it; once it did, a stop leaves the outcome unknown.
     async fn write(&self, command: Command) -> Result<Result<Written, ClientWriteError<Types>>, Error> {
         let (responder, written) = ProgressResponder::complete_only();
-        self.raft.client_write_ff(command, Some(responder)).await.map_err(fatal)?;
+        self.raft.client_write_ff(Logged::Known(command), Some(responder)).await.map_err(fatal)?;
         let mut written = std::pin::pin!(written);
         loop {
             match clock::timeout(QUORUM_LOST / 4, written.as_mut()).await {
@@ -428,7 +431,11 @@ impl Node {
         if self.stopping.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
-        let Some(reason) = self.failure(&state) else {
+        let reason = self.outdated.get().cloned().or_else(|| self.failure(&state));
+        if let Some(reason) = reason.as_ref().filter(|reason| logged::is_from_the_future(reason)) {
+            return Ended::Core(reason.clone());
+        }
+        let Some(reason) = reason else {
             return Ended::Core(state.err().map_or_else(|| Fatal::<Types>::Panicked.to_string(), |error| error.to_string()));
         };
         // A former leader was in touch with itself until now.
@@ -497,6 +504,11 @@ impl Node {
         let answer = network::answer(&self.raft, message).await;
         if answer.of_leader {
             *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::Instant::now());
+        }
+        if let Some(reason) = answer.outdated {
+            // Not to follow any more is all it can do; whoever waits for its end is told why.
+            let _ = self.outdated.set(reason);
+            drop(self.raft.shutdown().await);
         }
         answer.bytes
     }

@@ -506,7 +506,7 @@ async fn survives_crashes(seed: u64) {
                 acknowledged.extend(keys.into_iter().zip(puts).filter(|(_, done)| *done).map(|(key, _)| key));
             }
         };
-        let _ = clock::timeout(rng.jitter(Duration::from_millis(1500)), writing).await;
+        let _ = clock::timeout(rng.jitter(Duration::from_millis(500)), writing).await;
         let victims: Vec<u8> = (1..=3).filter(|_| rng.below(2) == 0).collect();
         for id in &victims {
             hub.crash(&mut servers[usize::from(*id) - 1], *id).await;
@@ -534,7 +534,7 @@ async fn survives_crashes(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_whose_machines_crash_loses_nothing_acknowledged() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         survives_crashes(seed).await;
     }
 }

@@ -5,8 +5,8 @@
 use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::Image;
-use crate::store::{Command, Reply};
+use super::{logged::Logged, snapshot::Image};
+use crate::store::Reply;
 
 /// A server's id in the Raft configuration: its UUID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) struct Server {
 openraft::declare_raft_types!(
     /// The type parameters.
     pub(super) Types:
-        D = Command,
+        D = Logged,
         R = Reply,
         NodeId = NodeId,
         Node = Server,

@@ -157,6 +157,24 @@ impl Disk {
         })
     }
 
+    /// A disk with one file.
+    #[cfg(test)]
+    pub(in crate::raft) fn holding(name: &str, contents: Vec<u8>) -> Self {
+        let disk = Self::new(&Rng::from_seed(0), Duration::ZERO);
+        let bytes = Bytes { durable: contents.clone(), now: contents };
+        disk.with(|files| {
+            files.durable.insert(name.to_owned(), bytes.clone());
+            files.now.insert(name.to_owned(), bytes);
+        });
+        disk
+    }
+
+    /// What a file holds.
+    #[cfg(test)]
+    pub(in crate::raft) fn contents(&self, name: &str) -> Vec<u8> {
+        self.with(|files| files.now.get(name).map(|bytes| bytes.now.clone()).unwrap_or_default())
+    }
+
     /// Changes what a file holds, behind the log's back.
     #[cfg(test)]
     pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {

@@ -1,6 +1,6 @@
 //! Every log store: openraft's own suite, crashes that lose what was not flushed, damage.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use openraft::{
     EntryPayload, RaftLogReader as _,
@@ -19,6 +19,8 @@ use super::{
 };
 use crate::{
     raft::{
+        codec,
+        logged::Logged,
         machine::{Machine, Origin},
         types::{Entry, NodeId, Types},
     },
@@ -87,7 +89,7 @@ fn log_id(term: u64, index: u64) -> LogId {
 fn entry(term: u64, index: u64) -> Entry {
     let key = format!("{term}/{index}/{}", "x".repeat((index % 7 * 60) as usize));
     let write = kv::Write { op: kv::Op::Set, key, flags: 0, value: Vec::new() };
-    Entry::new(log_id(term, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
+    Entry::new(log_id(term, index), EntryPayload::Normal(Logged::Known(Command::Kv { write, at_ms: 1 })))
 }
 
 fn store(disk: &faulty::Disk, segment_bytes: u64) -> io::Result<LogStore> {
@@ -335,7 +337,7 @@ async fn the_cache_keeps_no_more_bytes_than_it_may_and_older_entries_come_from_d
     let mut log = LogStore::with_cache(opened, &Tasks::new(), place, budget).expect("opens").0;
     let large = |index: u64| {
         let write = kv::Write { op: kv::Op::Set, key: index.to_string(), flags: 0, value: vec![7; 4000] };
-        Entry::new(log_id(1, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
+        Entry::new(log_id(1, index), EntryPayload::Normal(Logged::Known(Command::Kv { write, at_ms: 1 })))
     };
     for start in (0..400).step_by(8) {
         log.blocking_append((start..start + 8).map(large)).await.expect("appends");
@@ -357,7 +359,7 @@ async fn a_purge_of_many_segments_does_not_stall_appends() {
     let mut log = LogStore::with_cache(opened, &tasks, Place::Threads(tasks.clone()), 1 << 20).expect("opens").0;
     let large = |index: u64| {
         let write = kv::Write { op: kv::Op::Set, key: index.to_string(), flags: 0, value: vec![7; 16 << 10] };
-        Entry::new(log_id(1, index), EntryPayload::Normal(Command::Kv { write, at_ms: 1 }))
+        Entry::new(log_id(1, index), EntryPayload::Normal(Logged::Known(Command::Kv { write, at_ms: 1 })))
     };
     let mut next = 0;
     while next < 3000 {
@@ -379,4 +381,109 @@ async fn a_purge_of_many_segments_does_not_stall_appends() {
     }
     println!("longest append beside the removal of {} segments of 4 MiB: {longest:?}", before - files());
     assert_eq!(entries(&mut log).await.first().map(openraft::entry::RaftEntry::index), Some(2991));
+}
+
+/// Files by their path below a directory.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut left) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(at) = left.pop() {
+        for path in std::fs::read_dir(at).expect("lists").map(|entry| entry.expect("lists").path()) {
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let below = path.strip_prefix(dir).expect("lies below").to_owned();
+                found.insert(below, std::fs::read(&path).expect("reads"));
+            }
+        }
+    }
+    found
+}
+
+/// What a crash during the last flush may leave: of each sector one of the two versions, of each new or removed file chance decides.
+fn crashed(flushed: &BTreeMap<PathBuf, Vec<u8>>, now: &BTreeMap<PathBuf, Vec<u8>>, rng: &Rng) -> TempDir {
+    const SECTOR: usize = 512;
+    let dir = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir_all(dir.path().join("blobs")).expect("creates");
+    for path in flushed.keys().chain(now.keys().filter(|path| !flushed.contains_key(*path))) {
+        let bytes = match (flushed.get(path), now.get(path)) {
+            (Some(old), Some(new)) => {
+                let length = if rng.below(2) == 0 { old.len() } else { new.len() };
+                let mut mixed = vec![0; length];
+                for (at, sector) in mixed.chunks_mut(SECTOR).enumerate() {
+                    let from = if rng.below(2) == 0 { old } else { new };
+                    let from = from.get(at * SECTOR..).unwrap_or_default();
+                    let shared = from.len().min(sector.len());
+                    sector[..shared].copy_from_slice(&from[..shared]);
+                }
+                mixed
+            }
+            (Some(only), None) | (None, Some(only)) if rng.below(2) == 0 => only.clone(),
+            _ => continue,
+        };
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("creates");
+        std::fs::write(path, bytes).expect("writes");
+    }
+    dir
+}
+
+fn model(opened: &Opened) -> Model {
+    let encoded = opened.range.map(|(first, last)| opened.reader.read(first, last + 1, usize::MAX).expect("reads")).unwrap_or_default();
+    let entries = encoded.into_iter().map(|(index, bytes)| (index, format!("{:?}", codec::decode::<Entry>(&bytes).expect("decodes"))));
+    Model { entries: entries.collect(), vote: opened.head.vote, purged: opened.head.purged }
+}
+
+fn apply(backend: &mut dyn Backend, head: &mut Head, step: &Step) -> io::Result<()> {
+    match step {
+        Step::Append(entry) => backend.append(entry.index(), &codec::encode(entry)?),
+        Step::Vote(vote) => {
+            head.vote = Some(*vote);
+            backend.set_head(head)
+        }
+        Step::Truncate(from) => backend.truncate_from(*from),
+        Step::Purge(upto) => {
+            head.purged = Some(*upto);
+            backend.set_head(head)?;
+            backend.purge_to(upto.index())
+        }
+    }
+}
+
+#[test]
+fn sled_found_after_a_crash_in_a_flush_has_all_of_it_or_nothing() {
+    for seed in 0..8 {
+        let (rng, mut term) = (Rng::from_seed(seed), 0);
+        let (mut dir, mut history) = (tempfile::tempdir().expect("temp dir"), None::<History>);
+        for _ in 0..5 {
+            let mut opened = tree::open(dir.path()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let found = model(&opened);
+            if let Some(before) = history {
+                before.check(&found, &format!("seed {seed}"));
+            }
+            let (mut now, mut head) = (History::from(found), opened.head.clone());
+            let mut flushed = files(dir.path());
+            for _ in 0..=rng.below(6) {
+                opened.backend.sync().expect("flushes");
+                (now.durable, flushed) = (now.states.len() - 1, files(dir.path()));
+                term += 1;
+                for step in (0..=rng.below(3)).flat_map(|_| now.now().choose(term, &rng)).collect::<Vec<_>>() {
+                    // Chosen one after the other from the same state: only those that still fit count.
+                    let fits = match &step {
+                        Step::Append(entry) => entry.index() == now.now().next(),
+                        Step::Purge(upto) => now.now().purged.is_none_or(|purged| purged < *upto),
+                        _ => true,
+                    };
+                    if fits {
+                        apply(opened.backend.as_mut(), &mut head, &step).expect("is taken");
+                        now.take(std::slice::from_ref(&step));
+                    }
+                }
+            }
+            opened.backend.sync().expect("flushes");
+            let after = crashed(&flushed, &files(dir.path()), &rng);
+            drop(opened);
+            (dir, history) = (after, Some(now));
+        }
+        assert!(term > 5, "seed {seed} did little");
+    }
 }
