@@ -22,6 +22,8 @@ use crate::rt::clock;
 
 /// How long a change may take: a quorum has to agree twice.
 const CHANGE: Duration = Duration::from_secs(10);
+/// How long it waits before it tries again when leadership is just being confirmed.
+const CONFIRM: Duration = Duration::from_millis(10);
 /// How long handing over leadership may take.
 const TRANSFER: Duration = Duration::from_secs(5);
 
@@ -116,7 +118,20 @@ impl Node {
         };
         let Some(voters) = half_done else { return Ok(()) };
         tracing::info!("finishing a change of the raft configuration that was half done");
-        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+        let deadline = clock::Instant::now() + CHANGE;
+        loop {
+            match self.change(ChangeMembers::ReplaceAllVoters(voters.clone())).await {
+                // Just elected: the others have not confirmed it yet.
+                Err(Error::NoLeader | Error::NotLeader { .. }) if self.is_leader() && clock::Instant::now() < deadline => {
+                    clock::sleep(CONFIRM).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    tracing::info!("the change of the raft configuration is finished");
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Notes a server's new name or address.

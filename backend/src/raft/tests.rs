@@ -402,6 +402,59 @@ async fn a_server_that_was_away_while_the_leader_made_snapshots_catches_up() {
     wait_until("the third has everything", || (0..300).all(|number| has(&servers[2].1, &number.to_string()))).await;
 }
 
+/// Three servers on these directories; nobody has to lead yet.
+async fn restarted(hub: &Hub, dirs: &[tempfile::TempDir], ids: &[u8]) -> Vec<(Handle, Arc<Store>)> {
+    let mut servers = Vec::new();
+    for id in ids {
+        let data_dir = Some(dirs[usize::from(*id) - 1].path().to_owned());
+        servers.push(hub.start(Options { bootstrap: false, data_dir, ..options(*id) }).await);
+    }
+    servers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_given_the_same_peers_json_need_each_other_once_and_keep_what_one_of_them_has() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("temp dir")).collect();
+    let hub = Hub::default();
+    let servers = cluster(&hub, |options| {
+        let at = usize::from(options.node_name.ends_with('2')) + 2 * usize::from(options.node_name.ends_with('3'));
+        Options { data_dir: Some(dirs[at].path().to_owned()), ..options }
+    })
+    .await;
+    // What the third never got.
+    hub.cut("127.0.0.3:8300", true);
+    servers[0].0.propose(put("two")).await.expect("leads");
+    for (handle, _) in &servers {
+        handle.shutdown().await;
+    }
+    let row = |id: u8| format!("{{\"id\": \"{}\", \"address\": \"{}\"}}", options(id).node_id, options(id).address);
+    let file = format!("[{}, {}, {}]", row(1), row(2), row(3));
+    dirs.iter().for_each(|dir| std::fs::write(dir.path().join("raft/peers.json"), &file).expect("writes"));
+    hub.cut("127.0.0.3:8300", false);
+
+    // Two of three, of which one lacks it: no leader, although it would be a majority.
+    let hub = Hub::default();
+    let early = restarted(&hub, &dirs, &[2, 3]).await;
+    let elected = wait_until("one of two leads", || early.iter().any(|(handle, _)| handle.leads()));
+    assert!(clock::timeout(Duration::from_millis(1500), elected).await.is_err(), "a majority is not enough at first");
+    let first = restarted(&hub, &dirs, &[1]).await;
+    wait_until("one leads", || first.iter().chain(&early).any(|(handle, _)| handle.leads())).await;
+    let servers: Vec<_> = first.into_iter().chain(early).collect();
+    let (leader, _) = servers.iter().find(|(handle, _)| handle.leads()).expect("just seen");
+    leader.settle().await.expect("is finished");
+    leader.propose(put("three")).await.expect("leads");
+    wait_until("everybody has everything", || servers.iter().all(|(_, store)| has(store, "two") && has(store, "three"))).await;
+    assert!(dirs.iter().all(|dir| !dir.path().join("raft/peers.json").exists()));
+    // From now on a majority is enough, also after a restart.
+    for (handle, _) in &servers {
+        handle.shutdown().await;
+    }
+    let hub = Hub::default();
+    let two = restarted(&hub, &dirs, &[2, 3]).await;
+    wait_until("one of two leads", || two.iter().any(|(handle, _)| handle.leads())).await;
+    assert!(two.iter().all(|(_, store)| has(store, "two")));
+}
+
 /// A server on a disk that loses what was not flushed.
 struct Mortal {
     disk: faulty::Disk,
