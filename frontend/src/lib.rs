@@ -12,6 +12,7 @@ mod components;
 mod dom;
 mod format;
 mod layout;
+mod order;
 mod pages;
 mod prelude;
 mod reactive;

@@ -38,7 +38,20 @@ struct Cell<T> {
     value: Value<T>,
     source: Source,
     /// How to make it anew for every reader.
-    derive: Option<Box<dyn Fn() -> T>>,
+    derive: Option<Box<dyn Derive<T>>>,
+}
+
+/// What gives a value. A trait of its own, as those below, for the reason that `dom::Draw` gives.
+trait Derive<T> {
+    fn derive(&self) -> T;
+}
+
+struct Derived<F>(F);
+
+impl<F: Fn() -> T, T> Derive<T> for Derived<F> {
+    fn derive(&self) -> T {
+        (self.0)()
+    }
 }
 
 impl Source {
@@ -63,10 +76,10 @@ impl Source {
     }
 }
 
-fn computed(compute: Box<dyn Fn() -> bool>) -> Source {
+fn computed(compute: Box<dyn Derive<bool>>) -> Source {
     let compute = SendWrapper::new(compute);
     Source::Computed(graph::ArcMemo::new_owning(move |version: Option<u64>| {
-        let changed = compute();
+        let changed = compute.derive();
         (version.unwrap_or_default() + u64::from(changed), changed)
     }))
 }
@@ -76,7 +89,7 @@ fn find(slot: Slot) -> Option<Rc<dyn Any>> {
 }
 
 impl<T: 'static> Cell<T> {
-    fn store(value: Value<T>, source: Source, derive: Option<Box<dyn Fn() -> T>>) -> Slot {
+    fn store(value: Value<T>, source: Source, derive: Option<Box<dyn Derive<T>>>) -> Slot {
         let cell: Rc<dyn Any> = Rc::new(Self { value, source, derive });
         Slot::new_local(cell)
     }
@@ -91,8 +104,8 @@ impl<T: 'static> Cell<T> {
 
     fn read(&self, tracked: bool) -> Rc<T> {
         match &self.derive {
-            Some(derive) if tracked => Rc::new(derive()),
-            Some(derive) => Rc::new(graph::untrack(derive)),
+            Some(derive) if tracked => Rc::new(derive.derive()),
+            Some(derive) => Rc::new(graph::untrack(|| derive.derive())),
             None => {
                 if tracked {
                     self.source.track()
@@ -264,7 +277,7 @@ impl<T: PartialEq + 'static> Memo<T> {
     pub(crate) fn new(compute: impl Fn(Option<&T>) -> T + 'static) -> Self {
         let value: Value<T> = Rc::default();
         let kept = Rc::clone(&value);
-        let source = computed(Box::new(move || {
+        let source = computed(Box::new(Derived(move || {
             let old = kept.borrow().clone();
             let new = compute(old.as_deref());
             let changed = old.as_deref() != Some(&new);
@@ -272,7 +285,7 @@ impl<T: PartialEq + 'static> Memo<T> {
                 *kept.borrow_mut() = Some(Rc::new(new));
             }
             changed
-        }));
+        })));
         Self::at(Cell::store(value, source, None))
     }
 }
@@ -280,7 +293,7 @@ impl<T: PartialEq + 'static> Memo<T> {
 impl<T: 'static> Signal<T> {
     /// Made anew for every reader.
     pub(crate) fn derive(derive: impl Fn() -> T + 'static) -> Self {
-        Self::at(Cell::store(Rc::default(), Source::Silent, Some(Box::new(derive))))
+        Self::at(Cell::store(Rc::default(), Source::Silent, Some(Box::new(Derived(derive)))))
     }
 }
 
@@ -364,17 +377,29 @@ impl<T: Clone + 'static> StoredValue<T> {
     }
 }
 
-type Call<T> = Box<dyn Fn(T)>;
+type Call<T> = Box<dyn Take<T>>;
+
+trait Take<T> {
+    fn take(&self, argument: T);
+}
+
+struct Taken<F>(F);
+
+impl<F: Fn(T), T> Take<T> for Taken<F> {
+    fn take(&self, argument: T) {
+        (self.0)(argument);
+    }
+}
 
 impl<T: 'static> Callback<T> {
     pub(crate) fn new(call: impl Fn(T) + 'static) -> Self {
-        Self::at(Cell::<Call<T>>::holding(Box::new(call), Source::Silent))
+        Self::at(Cell::<Call<T>>::holding(Box::new(Taken(call)), Source::Silent))
     }
 
     /// Calls it.
     pub(crate) fn run(self, argument: T) {
         let call = cell::<Call<T>>(self.slot).read(false);
-        call(argument);
+        call.take(argument);
     }
 }
 
@@ -404,12 +429,24 @@ impl Effect {
     #[allow(clippy::new_ret_no_self)] // Leptos's name; there is nothing to hold
     pub(crate) fn new<T: 'static>(mut run: impl FnMut(Option<T>) -> T + 'static) {
         let mut before = None;
-        effect(Box::new(move || before = Some(run(before.take()))));
+        effect(Box::new(Ran(move || before = Some(run(before.take())))));
     }
 }
 
-fn effect(mut run: Box<dyn FnMut()>) {
-    graph::Effect::new(move |_: Option<()>| run());
+trait Run {
+    fn run(&mut self);
+}
+
+struct Ran<F>(F);
+
+impl<F: FnMut()> Run for Ran<F> {
+    fn run(&mut self) {
+        (self.0)();
+    }
+}
+
+fn effect(mut run: Box<dyn Run>) {
+    graph::Effect::new(move |_: Option<()>| run.run());
 }
 
 /// A context: a value for everything below its owner, under its type. Each knows those above it.

@@ -193,7 +193,7 @@ impl<'a> Scan<'a> {
             || (self.language == Language::Yaml && matches!(word, "~" | "yes" | "no" | "on" | "off"))
         {
             Class::Literal
-        } else if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') && word.parse::<f64>().is_ok() {
+        } else if decode::is_number(word) {
             Class::Number
         } else if self.language == Language::Yaml {
             Class::Text

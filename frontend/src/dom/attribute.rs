@@ -25,7 +25,7 @@ pub(crate) enum Value {
     /// It never changes.
     Fixed(Setting),
     /// Found again whenever a signal that the closure reads changes.
-    Dynamic(Box<dyn FnMut() -> Setting>),
+    Dynamic(Box<dyn Find>),
     /// Not a setting: what to call on an event.
     Handler(Handler),
     /// Not a setting: who wants to know the element.
@@ -110,10 +110,10 @@ impl Part {
     }
 }
 
-fn follow(element: &Element, kind: Kind, name: &'static str, mut find: Box<dyn FnMut() -> Setting>) -> RenderEffect<Setting> {
+fn follow(element: &Element, kind: Kind, name: &'static str, mut find: Box<dyn Find>) -> RenderEffect<Setting> {
     let element = element.clone();
     RenderEffect::new(move |old: Option<Setting>| {
-        let new = find();
+        let new = find.find();
         if old.as_ref() != Some(&new) {
             set(&element, kind, name, &new);
         }
@@ -127,7 +127,7 @@ fn listen(element: &Element, name: &str, handler: Handler) -> Held {
     let closure = Closure::<dyn Fn(web_sys::Event)>::new(move |event| {
         // Not borrowed while it runs: what it does may fire another event here.
         let handler = Rc::clone(&current.borrow());
-        handler(event);
+        handler.handle(event);
     });
     // Only an object that is no event target refuses.
     let _ = element.add_event_listener_with_callback(name, closure.as_ref().unchecked_ref());
@@ -222,9 +222,23 @@ macro_rules! numbers {
 }
 numbers!(i32, u32, u64, usize);
 
+/// What gives a setting, again and again.
+pub(crate) trait Find {
+    /// The setting as it is now.
+    fn find(&mut self) -> Setting;
+}
+
+struct Found<F>(F);
+
+impl<F: FnMut() -> T, T: IntoSetting> Find for Found<F> {
+    fn find(&mut self) -> Setting {
+        (self.0)().into_setting()
+    }
+}
+
 impl<F: FnMut() -> T + 'static, T: IntoSetting> Attribute for F {
-    fn into_value(mut self) -> Value {
-        Value::Dynamic(Box::new(move || self().into_setting()))
+    fn into_value(self) -> Value {
+        Value::Dynamic(Box::new(Found(self)))
     }
 }
 
@@ -232,7 +246,7 @@ macro_rules! signals {
     ($($signal:ident),*) => {$(
         impl<T: IntoSetting + Clone + 'static> Attribute for $signal<T> {
             fn into_value(self) -> Value {
-                Value::Dynamic(Box::new(move || self.get().into_setting()))
+                (move || self.get()).into_value()
             }
         }
     )*};

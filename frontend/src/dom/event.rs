@@ -9,16 +9,38 @@ use web_sys::{Event, EventTarget};
 use crate::reactive::StoredValue;
 
 /// What is called on an event.
-pub(crate) type Handler = Rc<dyn Fn(Event)>;
+pub(crate) type Handler = Rc<dyn Handle>;
+
+/// What can be called with an event.
+pub(crate) trait Handle {
+    /// Takes the event.
+    fn handle(&self, event: Event);
+}
+
+struct Plain<F, E>(F, PhantomData<fn(E)>);
+
+impl<F: Fn(E), E: JsCast> Handle for Plain<F, E> {
+    fn handle(&self, event: Event) {
+        (self.0)(event.unchecked_into());
+    }
+}
+
+struct WithTarget<F, E, T>(F, PhantomData<fn(E, T)>);
+
+impl<F: Fn(Targeted<E, T>), E: JsCast, T: JsCast> Handle for WithTarget<F, E, T> {
+    fn handle(&self, event: Event) {
+        (self.0)(Targeted { event, kinds: PhantomData });
+    }
+}
 
 /// A handler of an event of the kind that the browser sends under that name.
 pub(crate) fn handler<E: JsCast + 'static>(handler: impl Fn(E) + 'static) -> Handler {
-    Rc::new(move |event: Event| handler(event.unchecked_into()))
+    Rc::new(Plain(handler, PhantomData))
 }
 
 /// A handler that wants to know the element it stands at: `on:input:target`.
 pub(crate) fn targeted<E: JsCast + 'static, T: JsCast + 'static>(handler: impl Fn(Targeted<E, T>) + 'static) -> Handler {
-    Rc::new(move |event: Event| handler(Targeted { event, kinds: PhantomData }))
+    Rc::new(WithTarget(handler, PhantomData))
 }
 
 /// An event and the element its handler stands at.
@@ -54,7 +76,7 @@ pub(crate) fn on_capture(event: &'static str, wanted: impl Fn(Event) + 'static) 
 }
 
 fn listen(target: EventTarget, event: &'static str, handler: Handler, capture: bool) {
-    let closure = Closure::<dyn Fn(Event)>::new(move |event| handler(event));
+    let closure = Closure::<dyn Fn(Event)>::new(move |event| handler.handle(event));
     // Windows and documents refuse no listener.
     let _ = target.add_event_listener_with_callback_and_bool(event, closure.as_ref().unchecked_ref(), capture);
     let held = StoredValue::new((target, closure));

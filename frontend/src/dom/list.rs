@@ -1,12 +1,18 @@
 //! `<For>` and `<Show>`: what is there only for as long as something else is.
 
-use super::{IntoView, View};
+use super::{Draw, Drawn, IntoView, View};
 use crate::reactive::Memo;
 
 /// One of the things of a list, and how to draw it when it is new.
 pub(crate) struct Item {
     pub(super) key: String,
-    pub(super) draw: Box<dyn FnOnce() -> View>,
+    pub(super) draw: Box<dyn Draw>,
+}
+
+/// What gives the things of a list, again and again.
+pub(crate) trait Items {
+    /// The things as they are now.
+    fn items(&mut self) -> Vec<Item>;
 }
 
 /// What a thing is known by: what makes two things different must make the text different.
@@ -62,18 +68,39 @@ where
     K: Key + 'static,
     V: IntoView,
 {
-    View::Keyed(Box::new(move || {
+    View::Keyed(Box::new(Keyed { each, key, draw }))
+}
+
+struct Keyed<E, K, D> {
+    each: E,
+    key: K,
+    draw: D,
+}
+
+impl<T, I, K, V, E, G, D> Items for Keyed<E, G, D>
+where
+    T: 'static,
+    I: IntoIterator<Item = T>,
+    K: Key,
+    V: IntoView,
+    E: Fn() -> I,
+    G: Fn(&T) -> K,
+    D: Fn(T) -> V + Clone + 'static,
+{
+    fn items(&mut self) -> Vec<Item> {
         let item = |thing: T| {
-            let draw = draw.clone();
-            Item { key: key(&thing).text(), draw: Box::new(move || draw(thing).into_view()) }
+            let (key, draw) = ((self.key)(&thing).text(), self.draw.clone());
+            let mut thing = Some(thing);
+            // A row is drawn once.
+            Item { key, draw: Box::new(Drawn(move || thing.take().map(|thing| draw(thing).into_view()))) }
         };
-        each().into_iter().map(item).collect()
-    }))
+        (self.each)().into_iter().map(item).collect()
+    }
 }
 
 /// The children while `when` is true.
 pub(crate) fn show(when: impl Fn() -> bool + 'static, children: impl Fn() -> View + 'static) -> View {
-    either(Box::new(when), Box::new(children), None)
+    either(Memo::new(move |_| when()), Box::new(Drawn(children)), None)
 }
 
 /// The children while `when` is true, else the other thing.
@@ -82,17 +109,14 @@ pub(crate) fn show_or<V: IntoView>(
     children: impl Fn() -> View + 'static,
     fallback: impl Fn() -> V + 'static,
 ) -> View {
-    either(Box::new(when), Box::new(children), Some(Box::new(move || fallback().into_view())))
+    either(Memo::new(move |_| when()), Box::new(Drawn(children)), Some(Box::new(Drawn(fallback))))
 }
 
-type Build = Box<dyn Fn() -> View>;
-
-fn either(when: Box<dyn Fn() -> bool>, children: Build, fallback: Option<Build>) -> View {
-    // What it is about may change often; the view is built anew only when the answer does.
-    let when = Memo::new(move |_| when());
-    View::Dynamic(Box::new(move || match (when.get(), &fallback) {
-        (true, _) => children(),
-        (false, Some(fallback)) => fallback(),
+// What it is about may change often; the view is built anew only when the answer does.
+fn either(when: Memo<bool>, mut children: Box<dyn Draw>, mut fallback: Option<Box<dyn Draw>>) -> View {
+    View::Dynamic(Box::new(Drawn(move || match (when.get(), &mut fallback) {
+        (true, _) => children.draw(),
+        (false, Some(fallback)) => fallback.draw(),
         (false, None) => View::Nothing,
-    }))
+    })))
 }

@@ -44,9 +44,24 @@ pub(crate) enum View {
     /// One after another.
     List(Vec<View>),
     /// What the closure gives, again whenever a signal that it reads changes.
-    Dynamic(Box<dyn FnMut() -> View>),
+    Dynamic(Box<dyn Draw>),
     /// Things with keys, again whenever a signal that the closure reads changes.
-    Keyed(Box<dyn FnMut() -> Vec<list::Item>>),
+    Keyed(Box<dyn list::Items>),
+}
+
+/// What gives a view, again and again. A trait of its own, as are those for settings and events: behind a `dyn FnMut` every
+/// closure would be compiled once more, for `FnOnce`.
+pub(crate) trait Draw {
+    /// The view as it is now.
+    fn draw(&mut self) -> View;
+}
+
+struct Drawn<F>(F);
+
+impl<F: FnMut() -> V, V: IntoView> Draw for Drawn<F> {
+    fn draw(&mut self) -> View {
+        (self.0)().into_view()
+    }
 }
 
 /// An element that is being described.
@@ -177,8 +192,8 @@ impl<T: IntoView> IntoView for Vec<T> {
 }
 
 impl<F: FnMut() -> V + 'static, V: IntoView> IntoView for F {
-    fn into_view(mut self) -> View {
-        View::Dynamic(Box::new(move || self().into_view()))
+    fn into_view(self) -> View {
+        View::Dynamic(Box::new(Drawn(self)))
     }
 }
 

@@ -65,7 +65,7 @@ fn build(view: View) -> Mounted {
         View::Html(html) => Mounted::Html(parse(html), html),
         View::Element(element) => Mounted::Element(Box::new(build_element(*element))),
         View::List(views) => Mounted::List(views.into_iter().map(build).collect(), empty().into()),
-        View::Dynamic(mut find) => Mounted::Dynamic(RenderEffect::new(move |shown: Option<Mounted>| update(shown, find()))),
+        View::Dynamic(mut find) => Mounted::Dynamic(RenderEffect::new(move |shown: Option<Mounted>| update(shown, find.draw()))),
         View::Keyed(mut find) => {
             // Rows outlive the run of the effect that made them.
             let owner = Owner::new();
@@ -74,7 +74,7 @@ fn build(view: View) -> Mounted {
                     Some(Mounted::Rows(rows, end)) => (rows, end),
                     _ => (Vec::new(), empty().into()),
                 };
-                arrange(&mut rows, find(), &end, &owner);
+                arrange(&mut rows, find.items(), &end, &owner);
                 Mounted::Rows(rows, end)
             }))
         }
@@ -155,10 +155,10 @@ fn change_list(items: &mut Vec<Mounted>, views: Vec<View>, end: &Node) {
 /// Keeps the rows whose keys are still there, draws the new ones, and brings all into order with few moves.
 fn arrange(rows: &mut Vec<Row>, items: Vec<Item>, end: &Node, parent: &Owner) {
     let mut old: BTreeMap<String, Row> = std::mem::take(rows).into_iter().map(|row| (row.key.clone(), row)).collect();
-    for item in items {
+    for mut item in items {
         let row = old.remove(&item.key).unwrap_or_else(|| {
             let owner = parent.with(Owner::new);
-            let shown = owner.with(|| build((item.draw)()));
+            let shown = owner.with(|| build(item.draw.draw()));
             Row { key: item.key, shown, _owner: owner }
         });
         rows.push(row);

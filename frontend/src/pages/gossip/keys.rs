@@ -85,7 +85,7 @@ fn rows(pool: &KeyringPool) -> Vec<Held> {
         members: pool.num_nodes,
     };
     let mut rows: Vec<Held> = pool.keys.iter().map(held).collect();
-    rows.sort_by(|a, b| (b.users, &a.key).cmp(&(a.users, &b.key)));
+    crate::order::sort_by(&mut rows, |a, b| (b.users, &a.key).cmp(&(a.users, &b.key)));
     rows
 }
 

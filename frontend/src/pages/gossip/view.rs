@@ -115,7 +115,7 @@ pub(super) fn page(pool: &Pool, filter: &str, status: &str) -> Page<Member> {
         _ => 3,
     };
     let mut rows: Vec<Member> = pool.members.iter().filter(matches).cloned().collect();
-    rows.sort_by(|a, b| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
+    crate::order::sort_by(&mut rows, |a, b| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
     Page { matched: rows.len() as u32, rows, ..Page::default() }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn accused(pool: &Pool, most: usize) -> Vec<String> {
 pub(super) fn witnesses(pool: &Pool, most: usize) -> Vec<String> {
     let alive = pool.members.iter().filter(|member| member.status == "alive");
     let mut names: Vec<(bool, String)> = alive.map(|member| (member.role != "server", member.name.clone())).collect();
-    names.sort();
+    crate::order::sort_by(&mut names, Ord::cmp);
     names.into_iter().map(|(_, name)| name).take(most).collect()
 }
 

@@ -24,7 +24,10 @@ pub(super) fn Folder(model: Model, folder: String) -> impl IntoView {
         model.listed.with(|l| {
             let mut keys = l.get(&mine.get_value())?.clone();
             keys.retain(|k| *k != mine.get_value());
-            keys.sort_by_key(|k| (!k.ends_with('/'), k.clone()));
+            crate::order::sort_by(&mut keys, |one, other| {
+                let key = |k: &String| (!k.ends_with('/'), k.clone());
+                key(one).cmp(&key(other))
+            });
             Some(keys)
         })
     });

@@ -33,7 +33,7 @@ pub(crate) fn instances(node: &NodeDump) -> Vec<(Service, Health)> {
     let health =
         |service: &Service| Health::of_checks(node.checks.iter().filter(|c| c.service_id.is_empty() || c.service_id == service.id));
     let mut out: Vec<_> = node.services.iter().map(|s| (s.clone(), health(s))).collect();
-    out.sort_by(|a, b| (rank(a.1), &a.0.id).cmp(&(rank(b.1), &b.0.id)));
+    crate::order::sort_by(&mut out, |a, b| (rank(a.1), &a.0.id).cmp(&(rank(b.1), &b.0.id)));
     out
 }
 
@@ -46,7 +46,10 @@ pub(crate) fn addresses(node: &NodeDump) -> Vec<(String, String)> {
 /// A lane for each check, worst first, the node's own last.
 pub(crate) fn lanes(checks: &[Check], histories: &[History]) -> Vec<(String, Record)> {
     let mut checks: Vec<&Check> = checks.iter().collect();
-    checks.sort_by_cached_key(|c| (rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone(), c.id.clone()));
+    crate::order::sort_by(&mut checks, |one, other| {
+        let key = |c: &_| (rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone(), c.id.clone());
+        key(one).cmp(&key(other))
+    });
     let of = |c: &Check| histories.iter().find(|h| h.check_id == c.id).map(record).unwrap_or_default();
     checks
         .into_iter()

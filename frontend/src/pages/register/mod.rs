@@ -288,7 +288,7 @@ fn NodePick(node: RwSignal<String>, own: Memo<String>, fixed: bool) -> impl Into
     let names = Memo::new(move |_| {
         let mut names: Vec<String> =
             nodes.data.with(|d| d.iter().flat_map(|p| &p.rows).filter(|r| r.agent).map(|r| r.node.name.clone()).collect());
-        names.sort();
+        crate::order::sort_by(&mut names, Ord::cmp);
         names
     });
     let option = move |name: String| {

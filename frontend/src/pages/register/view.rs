@@ -336,7 +336,7 @@ fn join_words(words: &[String]) -> String {
 
 /// A registration as people read it.
 pub(crate) fn json(registration: &ServiceRegistration) -> String {
-    serde_json::to_string_pretty(registration).unwrap_or_default()
+    shared::endpoint::pretty(registration)
 }
 
 /// Reads the JSON side.

@@ -33,7 +33,10 @@ pub(crate) fn Checks(
 ) -> impl IntoView {
     let order = Memo::new(move |_| {
         let mut list = checks.get();
-        list.sort_by_cached_key(|c| (view::rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone(), c.id.clone()));
+        crate::order::sort_by(&mut list, |one, other| {
+            let key = |c: &_| (view::rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone(), c.id.clone());
+            key(one).cmp(&key(other))
+        });
         list.into_iter().map(|c| (c.node, c.id)).collect::<Vec<Ref>>()
     });
     view! {

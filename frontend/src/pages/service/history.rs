@@ -80,7 +80,7 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
     });
     let nodes = Memo::new(move |_| {
         let mut nodes: Vec<String> = model.histories.data.with(|h| h.iter().flatten().map(|h| h.node.clone()).collect());
-        nodes.sort();
+        crate::order::sort_by(&mut nodes, Ord::cmp);
         nodes.dedup();
         nodes
     });

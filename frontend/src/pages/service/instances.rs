@@ -213,7 +213,10 @@ fn LanesPanel(model: Model, instance: Memo<Option<ServiceNode>>, histories: Sign
     let range = model.range();
     let list = Memo::new(move |_| {
         let mut checks = instance.with(|i| i.as_ref().map(|i| i.checks.clone()).unwrap_or_default());
-        checks.sort_by_cached_key(|c| (view::rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone()));
+        crate::order::sort_by(&mut checks, |one, other| {
+            let key = |c: &_| (view::rank(Health::of_check(c)), c.service_id.is_empty(), c.name.clone());
+            key(one).cmp(&key(other))
+        });
         histories.with(|all| {
             let of = |c: &shared::check::Check| {
                 all.iter().find(|h| h.node == c.node && h.check_id == c.id).map(view::record).unwrap_or_default()

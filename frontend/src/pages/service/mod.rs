@@ -111,7 +111,7 @@ fn Head(model: Model, action: RwSignal<Option<Action>>, nothing: Memo<bool>) -> 
         );
     let tags = Memo::new(move |_| {
         let mut tags: Vec<String> = model.shown.with(|rows| rows.iter().flat_map(|r| r.service.tags.clone()).collect());
-        tags.sort();
+        crate::order::sort_by(&mut tags, Ord::cmp);
         tags.dedup();
         tags
     });

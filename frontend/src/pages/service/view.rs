@@ -40,7 +40,7 @@ pub(crate) fn instances(rows: &[ServiceNode]) -> Vec<Instance> {
         .iter()
         .map(|row| Instance { node: row.node.name.clone(), id: row.service.id.clone(), address: address(row), health: row.health() })
         .collect();
-    out.sort_by(|a, b| (rank(a.health), &a.id, &a.node).cmp(&(rank(b.health), &b.id, &b.node)));
+    crate::order::sort_by(&mut out, |a, b| (rank(a.health), &a.id, &a.node).cmp(&(rank(b.health), &b.id, &b.node)));
     out
 }
 
@@ -317,7 +317,7 @@ pub(crate) struct Change {
 pub(crate) fn changes<'a>(histories: impl IntoIterator<Item = (&'a History, &'a str, &'a str)>, most: usize) -> Vec<Change> {
     let mut out: Vec<Change> =
         histories.into_iter().flat_map(|(history, name, place)| history.transitions.iter().map(move |t| change(t, name, place))).collect();
-    out.sort_by(|a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.text.cmp(&b.text)));
+    crate::order::sort_by(&mut out, |a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.text.cmp(&b.text)));
     out.truncate(most);
     out
 }

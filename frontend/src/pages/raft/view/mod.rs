@@ -120,7 +120,7 @@ impl Row {
 pub(crate) fn rows(raft: &Raft) -> Vec<Row> {
     let led = !raft.leader.is_empty();
     let mut rows: Vec<Row> = raft.servers.iter().map(|server| row(raft, server, led)).collect();
-    rows.sort_by(|a, b| (!a.leads, &a.name).cmp(&(!b.leads, &b.name)));
+    crate::order::sort_by(&mut rows, |a, b| (!a.leads, &a.name).cmp(&(!b.leads, &b.name)));
     rows
 }
 
@@ -242,7 +242,7 @@ pub(super) fn lanes(raft: &Raft) -> (Vec<Lane>, String) {
         }
         end = election.at_ms;
     }
-    lanes.sort_by(|a, b| (a.nobody, &a.name).cmp(&(b.nobody, &b.name)));
+    crate::order::sort_by(&mut lanes, |a, b| (a.nobody, &a.name).cmp(&(b.nobody, &b.name)));
     (lanes, format!("{} ago", format::span(raft.now_ms.saturating_sub(from))))
 }
 
