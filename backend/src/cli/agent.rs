@@ -21,7 +21,7 @@ use super::{
 use crate::{
     agent::Agent,
     config::{Config, Invocation, Listen},
-    rt::Runtime,
+    rt::{Clock, Runtime},
     telemetry,
 };
 
@@ -199,8 +199,15 @@ const LEADER: Duration = Duration::from_secs(2);
 
 async fn run(config: Config, print: &mut Print) -> u8 {
     let gate = Gate::new();
-    telemetry::init(config.log_level.parse().unwrap_or(telemetry::Level::Info), config.log_json, Box::new(gate.clone()));
     let runtime = Runtime::system();
+    let writer = match log_writer(&config, &gate, runtime.clock) {
+        Ok(writer) => writer,
+        Err(why) => {
+            print.say(format!("==> Failed to setup logging: {why}"));
+            return 1;
+        }
+    };
+    telemetry::init(config.log_level.parse().unwrap_or(telemetry::Level::Info), config.log_json, writer);
     keep_metrics(&config, &runtime);
     print.line("==> Starting Muster agent...");
     let (signals, started) = match Signals::watch() {
@@ -240,6 +247,14 @@ async fn run(config: Config, print: &mut Print) -> u8 {
         let _ = std::fs::remove_file(path);
     }
     code
+}
+
+/// Standard output, and the file that is to have the log too.
+fn log_writer(config: &Config, gate: &Gate, clock: Clock) -> io::Result<Box<dyn Write + Send>> {
+    let Some(file) = &config.log_file else { return Ok(Box::new(gate.clone())) };
+    let rotation = telemetry::Rotation { bytes_max: file.bytes_max, age_max: file.age_max.as_std(), files_max: file.files_max };
+    let file = telemetry::LogFile::open(&file.path, rotation, clock)?;
+    Ok(Box::new(telemetry::Tee(Box::new(gate.clone()), Box::new(file))))
 }
 
 /// Names the metrics as configured and ends their intervals.

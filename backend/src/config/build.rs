@@ -18,8 +18,8 @@ use super::{
     address::{self, Item},
     is_any,
     settings::{
-        Addresses, Autopilot, Cluster, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, RequestLimits, Secret,
-        Soa, Telemetry, Ui,
+        Addresses, Autopilot, Cluster, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, LogFile, Performance, Ports, Raft, RequestLimits,
+        Secret, Soa, Telemetry, Ui,
     },
     several, validate,
 };
@@ -313,6 +313,7 @@ impl Builder<'_> {
             discard_check_output: self.flag("discard_check_output", false),
             log_level: log_level(&self.text("log_level", "INFO")).to_owned(),
             log_json: self.flag("log_json", false),
+            log_file: self.log_file(),
             pid_file: path(self.text("pid_file", "")),
             encrypt: Secret(self.text("encrypt", "")),
             services,
@@ -321,9 +322,14 @@ impl Builder<'_> {
             warnings: self.warnings(expect),
             invocation: self.invocation.clone(),
         };
-        // Durations nothing reads yet are still checked.
-        self.duration("log_rotate_duration", "24h");
         (advertise.is_some()).then_some(config)
+    }
+
+    fn log_file(&mut self) -> Option<LogFile> {
+        let bytes_max = self.count("log_rotate_bytes", 0);
+        let (age_max, files_max) = (self.duration("log_rotate_duration", "24h"), self.int("log_rotate_max_files", 0));
+        let path = self.text("log_file", "");
+        (!path.is_empty()).then(|| LogFile { path: PathBuf::from(path), bytes_max, age_max, files_max })
     }
 
     /// Warnings about what the typed configuration no longer shows.

@@ -22,7 +22,7 @@ use shared::agent::ServiceRegistration;
 pub use address::Interface;
 pub use files::read;
 pub use settings::{
-    Addresses, Autopilot, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, Performance, Ports, Raft, Secret, Soa, Telemetry, Ui,
+    Addresses, Autopilot, Config, Dns, DnsTtl, Gossip, Http, Limits, Listen, LogFile, Performance, Ports, Raft, Secret, Soa, Telemetry, Ui,
 };
 
 /// What a document is written in.

@@ -105,6 +105,8 @@ pub struct Config {
     pub log_level: String,
     /// Log as JSON.
     pub log_json: bool,
+    /// Log to files too.
+    pub log_file: Option<LogFile>,
     /// File the process id is written to.
     pub pid_file: Option<PathBuf>,
     /// Gossip key.
@@ -423,4 +425,17 @@ pub struct Raft {
     pub snapshot_interval: Duration,
     /// Entries kept behind a snapshot.
     pub trailing_logs: u64,
+}
+
+/// The log in files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogFile {
+    /// Where, and what names begin with; a directory when it ends with a separator.
+    pub path: PathBuf,
+    /// Bytes after which a new file is begun; 0 for never.
+    pub bytes_max: u64,
+    /// Age after which one is.
+    pub age_max: Duration,
+    /// Old files kept: 0 for all, less for none.
+    pub files_max: i64,
 }

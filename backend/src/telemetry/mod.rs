@@ -4,6 +4,7 @@
 //! Contract: agent endpoints `monitor` and `metrics` of the HTTP API, start-up output of the command line, and agent
 //! configuration, section "Telemetry names".
 
+mod file;
 mod log;
 mod metrics;
 mod record;
@@ -12,6 +13,7 @@ mod view;
 
 use std::sync::OnceLock;
 
+pub use file::{LogFile, Rotation, Tee};
 pub use log::{Handle, Subscription, handle, init, layer};
 pub use metrics::{INTERVAL, Metrics, Options};
 pub use record::{Level, Record, UnknownLevel};
