@@ -89,12 +89,14 @@ pub struct Observed {
 }
 
 /// Headers that are compared. Others (Date, Content-Length, Vary's order) are not.
-const HEADERS: [&str; 11] = [
+const HEADERS: [&str; 13] = [
+    "Age",
     "Allow",
     "Content-Encoding",
     "Content-Security-Policy",
     "Content-Type",
     "Location",
+    "X-Cache",
     "X-Consul-Contenthash",
     "X-Consul-Effective-Consistency",
     "X-Consul-Index",

@@ -1,9 +1,9 @@
 //! `/v1/catalog/*`. Contract: HTTP API, section "Catalog".
 
 use axum::response::Response;
-use shared::catalog::{Deregistration, NodeServiceList, Registration};
+use shared::catalog::{CatalogService, Deregistration, NodeServiceList, Registration};
 
-use super::{error::Error, extract::Call, respond};
+use super::{cache::Source, error::Error, extract::Call, respond};
 use crate::rpc::{self, Answer};
 
 pub(super) async fn register(mut call: Call) -> Result<Response, Error> {
@@ -32,8 +32,10 @@ fn target(request: &mut rpc::Request, datacenter: &mut String) {
 }
 
 pub(super) async fn datacenters(call: Call) -> Result<Response, Error> {
-    let answer = call.context.router.call(call.discovery_read()?, rpc::Datacenters {}).await?;
-    respond::json(&call, &answer.value)
+    let (answer, source) = call.cacheable(call.discovery_read()?, rpc::Datacenters {}).await?;
+    let mut response = respond::json(&call, &answer.value)?;
+    respond::set_source(response.headers_mut(), source);
+    Ok(response)
 }
 
 pub(super) async fn nodes(call: Call) -> Result<Response, Error> {
@@ -44,26 +46,27 @@ pub(super) async fn nodes(call: Call) -> Result<Response, Error> {
 
 pub(super) async fn services(call: Call) -> Result<Response, Error> {
     let request = call.discovery_read()?;
-    let answer = call.context.router.call(request, rpc::Services {}).await.map_err(read_failed)?;
-    respond::cacheable_read(&call, &answer)
+    let (answer, source) = call.cacheable(request, rpc::Services {}).await.map_err(read_failed)?;
+    respond::cacheable_read(&call, &answer, source)
 }
 
 pub(super) async fn service(call: Call) -> Result<Response, Error> {
-    respond::cacheable_read(&call, &instances(&call).await?)
+    let (answer, source) = instances(&call).await?;
+    respond::cacheable_read(&call, &answer, source)
 }
 
 /// Mesh-capable instances: only those that speak mesh TLS themselves, as there is no mesh to have proxies.
 pub(super) async fn connect(call: Call) -> Result<Response, Error> {
-    let mut answer = instances(&call).await?;
+    let (mut answer, source) = instances(&call).await?;
     answer.value.retain(|row| row.service_connect.native);
-    respond::cacheable_read(&call, &answer)
+    respond::cacheable_read(&call, &answer, source)
 }
 
-async fn instances(call: &Call) -> Result<Answer<Vec<shared::catalog::CatalogService>>, Error> {
+async fn instances(call: &Call) -> Result<(Answer<Vec<CatalogService>>, Option<Source>), Error> {
     let request = call.discovery_read()?;
     let service = call.name("Missing service name")?;
     let tags = call.query.all("tag").map(str::to_owned).collect();
-    call.context.router.call(request, rpc::CatalogServiceNodes { service, tags }).await.map_err(read_failed)
+    call.cacheable(request, rpc::CatalogServiceNodes { service, tags }).await.map_err(read_failed)
 }
 
 pub(super) async fn node(call: Call) -> Result<Response, Error> {

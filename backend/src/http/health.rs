@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use shared::health::ServiceNode;
 
-use super::{catalog::read_failed, error::Error, extract::Call, query::parse_bool, respond};
+use super::{cache::Source, catalog::read_failed, error::Error, extract::Call, query::parse_bool, respond};
 use crate::rpc::{self, Answer};
 
 pub(super) async fn node(call: Call) -> Result<Response, Error> {
@@ -30,23 +30,24 @@ pub(super) async fn state(call: Call) -> Result<Response, Error> {
 }
 
 pub(super) async fn service(call: Call) -> Result<Response, Error> {
-    respond::cacheable_read(&call, &instances(&call).await?)
+    let (answer, source) = instances(&call).await?;
+    respond::cacheable_read(&call, &answer, source)
 }
 
 /// Mesh-capable instances: only those that speak mesh TLS themselves, as there is no mesh to have proxies.
 pub(super) async fn connect(call: Call) -> Result<Response, Error> {
-    let answer = instances(&call).await?;
+    let (answer, source) = instances(&call).await?;
     let native: Vec<&ServiceNode> = answer.value.iter().filter(|row| row.service.connect.native).collect();
-    respond::cacheable_read(&call, &Answer { meta: answer.meta, value: native })
+    respond::cacheable_read(&call, &Answer { meta: answer.meta, value: native }, source)
 }
 
 /// Ingress gateways of a service: there are none.
 pub(super) async fn ingress(call: Call) -> Result<Response, Error> {
-    let answer = instances(&call).await?;
-    respond::cacheable_read(&call, &Answer::<[ServiceNode; 0]> { meta: answer.meta, value: [] })
+    let (answer, source) = instances(&call).await?;
+    respond::cacheable_read(&call, &Answer::<[ServiceNode; 0]> { meta: answer.meta, value: [] }, source)
 }
 
-async fn instances(call: &Call) -> Result<Answer<Arc<Vec<ServiceNode>>>, Error> {
+async fn instances(call: &Call) -> Result<(Answer<Arc<Vec<ServiceNode>>>, Option<Source>), Error> {
     let request = call.discovery_read()?;
     let service = call.name("Missing service name")?;
     let passing = match call.query.find("passing") {
@@ -55,5 +56,5 @@ async fn instances(call: &Call) -> Result<Answer<Arc<Vec<ServiceNode>>>, Error> 
         Some(value) => parse_bool(value).ok_or_else(|| Error::bad_request("Invalid value for ?passing"))?,
     };
     let tags = call.query.all("tag").map(str::to_owned).collect();
-    call.context.router.call(request, rpc::HealthServiceNodes { service, tags, passing }).await.map_err(read_failed)
+    call.cacheable(request, rpc::HealthServiceNodes { service, tags, passing }).await.map_err(read_failed)
 }

@@ -22,6 +22,7 @@ use tower_http::{
     },
 };
 
+mod cache;
 mod dispatch;
 mod error;
 mod extract;
@@ -124,6 +125,7 @@ impl Default for Options {
 struct Context {
     options: Options,
     router: rpc::Router,
+    cache: cache::Cache,
     local: local::Handle,
     control: Arc<dyn local::Control>,
     runtime: Runtime,
@@ -155,7 +157,8 @@ pub fn serve(
 /// The API as a service, without sockets.
 fn app(options: Options, router: rpc::Router, local: local::Handle, control: Arc<dyn local::Control>, runtime: &Runtime) -> Router {
     let shutdown = runtime.tasks.shutdown();
-    let context = Arc::new(Context { options, router, local, control, runtime: runtime.clone(), shutdown, table: routes() });
+    let cache = cache::Cache::new(router.clone(), runtime.tasks.clone(), runtime.clock);
+    let context = Arc::new(Context { options, router, cache, local, control, runtime: runtime.clone(), shutdown, table: routes() });
     let ended = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<respond::Unencoded>().is_none();
     Router::new()
         .fallback(move |request: Request| dispatch::dispatch(context.clone(), request))

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter, PrettyFormatter};
 use shared::query::QueryMeta;
 
-use super::{error::Error, extract::Call};
+use super::{cache::Source, error::Error, extract::Call};
 use crate::rpc::Answer;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
@@ -85,13 +85,23 @@ pub(super) fn consistent_read<T: Serialize>(call: &Call, answer: &Answer<T>) -> 
     Ok(response)
 }
 
-/// The same for endpoints that may be asked for a cached answer. Nothing is cached, so it is always a miss.
-pub(super) fn cacheable_read<T: Serialize>(call: &Call, answer: &Answer<T>) -> Result<Response, Error> {
+/// The same for endpoints that may be asked for a cached answer, and where it came from then.
+pub(super) fn cacheable_read<T: Serialize>(call: &Call, answer: &Answer<T>, source: Option<Source>) -> Result<Response, Error> {
     let mut response = consistent_read(call, answer)?;
-    if call.wants_cached() {
-        response.headers_mut().insert(CACHE, HeaderValue::from_static("MISS"));
-    }
+    set_source(response.headers_mut(), source);
     Ok(response)
+}
+
+/// Whether an answer was kept, and for how long.
+pub(super) fn set_source(headers: &mut HeaderMap, source: Option<Source>) {
+    match source {
+        Some(Source::Kept(age)) => {
+            headers.insert(CACHE, HeaderValue::from_static("HIT"));
+            headers.insert(header::AGE, HeaderValue::from(age.as_secs_f64().round() as u64));
+        }
+        Some(Source::Fetched) => drop(headers.insert(CACHE, HeaderValue::from_static("MISS"))),
+        None => {}
+    }
 }
 
 /// Index, leader and staleness. An index of 0 would make clients spin, so it is written as 1.

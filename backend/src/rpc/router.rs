@@ -97,9 +97,17 @@ impl Router {
     /// # Errors
     /// Whatever the handler answers; [`Error::Refused`] when it answers another call's reply.
     pub async fn call<O: TypedOperation>(&self, request: Request, operation: O) -> Result<Answer<O::Reply>, Error> {
-        let Answer { meta, value } = self.0.handle(request, operation.into()).await?;
+        let Answer { meta, value } = self.handle(request, operation.into()).await?;
         let value = O::unwrap(value).ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))?;
         Ok(Answer { meta, value })
+    }
+
+    /// Makes one call whose kind only its maker knows.
+    ///
+    /// # Errors
+    /// Whatever the handler answers.
+    pub async fn handle(&self, request: Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
+        self.0.handle(request, operation).await
     }
 
     /// Opens the change stream.
