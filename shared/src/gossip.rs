@@ -19,8 +19,14 @@ pub struct Pool {
     pub encrypted: bool,
     /// How many keys the ring holds.
     pub keys: usize,
+    /// Id of the Raft cluster its servers form; empty before they do.
+    pub cluster: String,
     /// How far behind its own timers this agent is: 0 is well, each step lets suspicions last longer.
     pub health: u32,
+    /// Members this agent accused since it started.
+    pub accusations: u64,
+    /// Those of them that were alive after all.
+    pub refuted: u64,
     /// How long a suspicion lasts before the member is declared failed, milliseconds.
     pub suspicion_ms: u64,
     /// How long a failed member is remembered, milliseconds.
@@ -54,6 +60,8 @@ pub struct Member {
     pub role: String,
     /// Version it runs.
     pub version: String,
+    /// Who accuses it, by name, while it is `suspect`.
+    pub accused_by: Vec<String>,
 }
 
 /// What became of an operation on the keys, over the whole pool.
@@ -68,6 +76,8 @@ pub struct Keyring {
     pub primary_keys: BTreeMap<String, usize>,
     /// What went wrong, by node.
     pub messages: BTreeMap<String, String>,
+    /// Why nobody was asked; empty when everybody was.
+    pub error: String,
 }
 
 /// `GET /v1/muster/gossip`, or `GET /v1/muster/agent/:node/gossip`: the pool as that node's agent sees it.

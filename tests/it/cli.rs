@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use tests::node::{Node, muster};
+use tests::node::{Node, Product, Start, muster};
 
 fn run(node: &Node, arguments: &[&str]) -> Output {
     Command::new(muster()).args(arguments).env("CONSUL_HTTP_ADDR", node.http.address.to_string()).output().expect("the command runs")
@@ -39,4 +39,20 @@ fn keys_services_and_members_by_command() {
     assert_eq!(run(&node, &["members", "-status=failed"]).status.code(), Some(2));
     assert_eq!(run(&node, &["nonsense"]).status.code(), Some(127));
     assert_eq!(String::from_utf8_lossy(&run(&node, &["keygen"]).stdout).trim().len(), 44);
+}
+
+#[test]
+fn keys_of_gossip_by_command() {
+    let (old, new) = ("AQEBAQEBAQEBAQEBAQEBAQ==", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=");
+    let node = Start::dev(Product::Muster).with(format!("-encrypt={old}")).start();
+    let one = format!("==> Gathering installed encryption keys...\n\ndc1 (LAN):\n  {old} [1/1]\n");
+    assert_eq!(String::from_utf8_lossy(&run(&node, &["keyring", "-list"]).stdout), one);
+    let not_there = "error: Unexpected response code: 500 (2 errors occurred:\n\t* dc1 (LAN) error: 1/1 nodes reported failure\n\t* n1: ";
+    expect(&node, &["keyring", "-use", new], 1, &format!("{not_there}Requested key is not in the keyring"));
+    expect(&node, &["keyring", "-install", new], 0, "==> Installing new gossip encryption key...\n");
+    expect(&node, &["keyring", "-remove", old], 1, &format!("{not_there}Removing the primary key is not allowed"));
+    expect(&node, &["keyring", "-use", new], 0, "==> Changing primary gossip encryption key...\n");
+    expect(&node, &["keyring", "-list-primary", "-local-only"], 0, &format!("\ndc1 (LAN):\n  {new} [1/1]\n"));
+    expect(&node, &["keyring", "-remove", old], 0, "==> Removing gossip encryption key...\n");
+    expect(&node, &["keyring", "-list", "-relay-factor=5"], 0, &format!("\ndc1 (LAN):\n  {new} [1/1]\n"));
 }

@@ -15,6 +15,7 @@ mod cli;
 mod cluster;
 mod dns;
 mod durability;
+mod gossip;
 mod limits;
 mod netfaults;
 mod recovery;

@@ -100,9 +100,10 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
 
     let calls = rpc::Pool::new(options::rpc(&config), runtime.clone());
     let servers = rpc::Servers::new(&runtime.rng);
-    let gossip_options = options::gossip(&config, &node_id, keyring.keys.clone(), known);
     // Raft reads its log before anybody hears of this server.
     let consensus = if config.server { Some(Consensus::open(&config, &node_id, &calls, &servers, &runtime).await?) } else { None };
+    let cluster = consensus.as_ref().and_then(|consensus| consensus.store.state().cluster.clone()).unwrap_or_default();
+    let gossip_options = options::gossip(&config, &node_id, keyring.keys.clone(), known, cluster.to_string());
     let pool = gossip::start(gossip_options, runtime.clone()).await.map_err(|e| component(&e))?;
     runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone()));
 

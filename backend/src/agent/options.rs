@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use shared::operator::AutopilotConfiguration;
@@ -66,7 +67,7 @@ fn tags(config: &Config, node_id: &str) -> BTreeMap<String, String> {
     tags
 }
 
-pub(super) fn gossip(config: &Config, node_id: &str, keys: Vec<Vec<u8>>, known: Vec<SocketAddr>) -> gossip::Options {
+pub(super) fn gossip(config: &Config, node_id: &str, keys: Vec<Vec<u8>>, known: Vec<SocketAddr>, cluster: String) -> gossip::Options {
     gossip::Options {
         node_id: node_id.to_owned(),
         node_name: config.node_name.clone(),
@@ -74,13 +75,27 @@ pub(super) fn gossip(config: &Config, node_id: &str, keys: Vec<Vec<u8>>, known: 
         bind: config.addresses.serf_lan,
         advertise: SocketAddr::new(config.advertise_addr, config.addresses.serf_lan.port()),
         tags: tags(config, node_id),
+        cluster,
         keys,
         verify_incoming: config.cluster.encrypt_verify_incoming,
         verify_outgoing: config.cluster.encrypt_verify_outgoing,
         reconnect_timeout: config.reconnect_timeout.as_std(),
         known,
         allowed: config.cluster.serf_lan_allowed_cidrs.iter().filter_map(|network| parse_network(network)).collect(),
+        timing: timing(&config.gossip_lan),
         ..gossip::Options::default()
+    }
+}
+
+fn timing(set: &crate::config::Gossip) -> gossip::Timing {
+    let probe_interval = set.probe_interval.as_std().max(Duration::from_millis(10));
+    gossip::Timing {
+        probe_interval,
+        // The rest of the interval is for asking others.
+        probe_timeout: set.probe_timeout.as_std().clamp(Duration::from_millis(5), probe_interval / 2),
+        gossip_interval: set.gossip_interval.as_std().max(Duration::from_millis(10)),
+        gossip_nodes: set.gossip_nodes.max(1) as usize,
+        suspicion_mult: set.suspicion_mult.max(1),
     }
 }
 

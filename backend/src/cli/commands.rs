@@ -46,6 +46,16 @@ pub(super) const SERVER: &[Flag] = &[
     switch("stale", "Let any server answer, not only the leader."),
 ];
 
+const KEYRING: &[Flag] = &[
+    value("install", "string", "Add this key on every member: it opens from then on."),
+    switch("list", "List the keys in the pool and how many members hold each."),
+    switch("list-primary", "List the keys that members seal with."),
+    switch("local-only", "Ask only this datacenter. Only with a list."),
+    value("relay-factor", "int", "Accepted for Consul's sake, 0 to 5: answers come on streams, which lose nothing."),
+    value("remove", "string", "Forget this key on every member; not the one in use."),
+    value("use", "string", "Seal with this key on every member; it has to be installed."),
+];
+
 const fn command(
     name: &'static str,
     about: &'static str,
@@ -110,6 +120,15 @@ pub(super) const COMMANDS: &[Command] = &[
         &[switch("wan", "Join a server to servers of other datacenters.")],
     ),
     command("keygen", "Makes a gossip key", "", "Prints 32 random bytes in base64.", Calls::Nobody, &[]),
+    command(
+        "keyring",
+        "Lists and changes the keys gossip is encrypted with",
+        "[options]",
+        "Exactly one of -list, -list-primary, -install, -use and -remove. To roll keys without losing anybody: install the new one, \
+         use it, remove the old one. The exit code is 1 when any member fails or does not answer.",
+        Calls::Agent,
+        KEYRING,
+    ),
     command(
         "kv delete",
         "Deletes keys",

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod help;
 mod keygen;
+mod keyring;
 mod kv;
 mod maint;
 mod members;
@@ -157,6 +158,7 @@ async fn call(name: &str, args: &Args, client: &Client, print: &mut Print) -> u8
         "force-leave" => members::force_leave(args, client, print).await,
         "info" => monitor::info(client, print).await,
         "join" => members::join(args, client, print).await,
+        "keyring" => keyring::keyring(args, client, print).await,
         "kv delete" => kv::delete(args, client, print).await,
         "kv export" => kv::export(args, client, print).await,
         "kv get" => kv::get(args, client, print).await,

@@ -124,3 +124,14 @@ fn configurations_are_validated_without_an_agent() {
         "Config validation failed: config: Open failed on nonexist. open nonexist: no such file or directory\n",
     );
 }
+
+#[test]
+fn keyring_takes_exactly_one_action() {
+    check_error(&["keyring"], 1, "Usage: muster keyring [options]");
+    check_error(&["keyring", "-list", "-use=a"], 1, "Only a single action is allowed");
+    check_error(&["keyring", "-list", "-relay-factor=6"], 1, "Error parsing relay factor: Relay factor must be in range: [0, 5]");
+    check_error(&["keyring", "-use=a", "-local-only"], 1, "Error validating local-only: local-only can only be set for list requests");
+    let (code, out, err) = of(&["keyring", "-list"]);
+    assert_eq!((code, out.as_str()), (1, "==> Gathering installed encryption keys...\n"));
+    assert!(err.starts_with("error: "), "{err}");
+}

@@ -47,6 +47,8 @@ pub(super) struct Meta {
     pub(super) name: String,
     /// Tags.
     pub(super) tags: BTreeMap<String, String>,
+    /// Id of the Raft cluster a server belongs to; empty for clients and before it is formed.
+    pub(super) cluster: String,
 }
 
 /// How a member's stay ends on purpose. A later one replaces an earlier one of the same incarnation.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use shared::gossip::Keyring as Told;
 
-use super::keyring::Keyring;
+use super::keyring::{Keyring, Refused};
 
 /// Members asked at a time.
 const AT_ONCE: usize = 16;
@@ -33,16 +33,49 @@ pub(super) struct Held {
     refused: Option<String>,
 }
 
+impl KeyringRequest {
+    /// Whether the key is base64, which is looked at before anybody is asked.
+    ///
+    /// # Errors
+    /// It is not, in Go's words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::List => Ok(()),
+            Self::Install(key) | Self::Use(key) | Self::Remove(key) => decode(key).map(drop),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|_| format!("illegal base64 data at input byte {}", illegal_byte(text.as_bytes())))
+}
+
+/// Where Go's decoder finds the first fault of a text that is no base64.
+fn illegal_byte(text: &[u8]) -> usize {
+    for (at, byte) in text.iter().enumerate() {
+        let within = at % 4;
+        let rest = text.get(at + 1);
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {}
+            // Padding ends the text, after two or three letters.
+            b'=' if within == 2 && rest.is_none() => return text.len(),
+            b'=' if within == 2 && rest == Some(&b'=') => return at + 2,
+            b'=' if within == 3 => return at + 1,
+            _ => return at,
+        }
+    }
+    text.len() / 4 * 4
+}
+
 /// Does it to this member's own ring.
 pub(super) fn apply(keyring: &Keyring, request: &KeyringRequest) -> Held {
-    let decoded = |key: &str| STANDARD.decode(key).map_err(|error| error.to_string());
-    let text = |error: super::keyring::Refused| error.to_string();
+    let text = |error: Refused| error.to_string();
     let done = match request {
         KeyringRequest::List if keyring.is_encrypted() => Ok(()),
-        KeyringRequest::List => Err(super::keyring::Refused::Plain.to_string()),
-        KeyringRequest::Install(key) => decoded(key).and_then(|key| keyring.install(&key).map_err(text)),
-        KeyringRequest::Use(key) => decoded(key).and_then(|key| keyring.use_key(&key).map_err(text)),
-        KeyringRequest::Remove(key) => decoded(key).and_then(|key| keyring.remove(&key).map_err(text)),
+        KeyringRequest::List => Err(Refused::Empty.to_string()),
+        KeyringRequest::Install(key) => decode(key).and_then(|key| keyring.install(&key).map_err(text)),
+        KeyringRequest::Use(key) => decode(key).and_then(|key| keyring.use_key(&key).map_err(text)),
+        KeyringRequest::Remove(key) => decode(key).and_then(|key| keyring.remove(&key).map_err(text)),
     };
     Held { keys: keyring.watch().borrow().iter().map(|key| STANDARD.encode(key)).collect(), refused: done.err() }
 }
@@ -99,6 +132,18 @@ mod tests {
         assert_eq!(told.messages["n1"], "dial tcp: refused");
         assert!(apply(&ours, &KeyringRequest::Install("!!".to_owned())).refused.is_some());
         let plain = Keyring::new(&[], true, true, Rng::from_seed(1));
-        assert!(apply(&plain, &KeyringRequest::List).refused.is_some());
+        let refused = |request| apply(&plain, &request).refused.expect("refused");
+        assert_eq!(refused(KeyringRequest::List), "Keyring is empty (encryption not enabled)");
+        assert_eq!(refused(KeyringRequest::Install("AAAA".to_owned())), "No keyring to modify (encryption not enabled)");
+    }
+
+    #[test]
+    fn faults_of_a_key_are_where_go_finds_them() {
+        for (text, at) in
+            [("abc", 0), ("zzz", 0), ("!!", 0), ("AAAAab", 4), ("AAAA=", 4), ("AAA=A", 4), ("AA=", 3), ("AA=A", 2), ("AA==A", 4)]
+        {
+            assert_eq!(decode(text), Err(format!("illegal base64 data at input byte {at}")), "{text}");
+        }
+        assert_eq!(decode(""), Ok(Vec::new()));
     }
 }

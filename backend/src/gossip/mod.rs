@@ -3,12 +3,16 @@
 //! `pool` is pure over foca, `service` is the loop around it, `transport` is UDP and TCP or memory. Must never decide
 //! anything about the catalog: it only tells who is there.
 
+mod accusation;
+mod admission;
 mod identity;
 mod keyring;
 mod keys;
 mod news;
 mod pool;
+mod roster;
 mod service;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -42,6 +46,8 @@ pub struct Options {
     pub tags: BTreeMap<String, String>,
     /// Members of another datacenter are refused.
     pub datacenter: String,
+    /// Id of the Raft cluster this server belongs to; empty for a client, and before one is formed.
+    pub cluster: String,
     /// Keys, the primary first; none for no encryption.
     pub keys: Vec<Vec<u8>>,
     /// Refuse what is not encrypted, once there are keys.
@@ -52,7 +58,7 @@ pub struct Options {
     pub reconnect_timeout: Duration,
     /// How long one that left is.
     pub tombstone_timeout: Duration,
-    /// How long an announced leave may get around before this node goes.
+    /// How long a leave may get around before this node is silent.
     pub leave_propagate_delay: Duration,
     /// Members of the last run, tried at start.
     pub known: Vec<SocketAddr>,
@@ -72,12 +78,13 @@ impl Default for Options {
             advertise: unspecified,
             tags: BTreeMap::new(),
             datacenter: String::new(),
+            cluster: String::new(),
             keys: Vec::new(),
             verify_incoming: true,
             verify_outgoing: true,
             reconnect_timeout: Duration::from_secs(72 * 3600),
             tombstone_timeout: Duration::from_secs(24 * 3600),
-            leave_propagate_delay: Duration::from_secs(1),
+            leave_propagate_delay: Duration::from_secs(3),
             known: Vec::new(),
             allowed: Vec::new(),
             timing: Timing::default(),
@@ -159,6 +166,7 @@ enum Command {
     Leave(oneshot::Sender<()>),
     ForceLeave { name: String, prune: bool, done: oneshot::Sender<Result<(), String>> },
     SetTags(BTreeMap<String, String>),
+    SetCluster(String),
     Keyring(KeyringRequest, oneshot::Sender<shared::gossip::Keyring>),
     Detail(oneshot::Sender<shared::gossip::Pool>),
 }
@@ -230,6 +238,12 @@ impl Handle {
     pub async fn set_tags(&self, tags: BTreeMap<String, String>) {
         // A pool that is stopped tells nobody.
         let _ = self.commands.send(Command::SetTags(tags)).await;
+    }
+
+    /// Tells the others which Raft cluster this server belongs to: members of another one are refused from now on.
+    pub async fn set_cluster(&self, id: String) {
+        // A pool that is stopped tells nobody.
+        let _ = self.commands.send(Command::SetCluster(id)).await;
     }
 
     /// Lists or changes the keys of every living member.

@@ -3,7 +3,7 @@
 //! foca asks of each item whether it is new; only new ones are passed on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,6 +18,15 @@ pub(super) enum News {
     Meta(NodeId, Meta),
     /// A member goes.
     Stay(NodeId, Stay),
+    /// A member does not answer.
+    Accusation {
+        /// Who does not.
+        node: NodeId,
+        /// Which stay of it, and how often it refuted accusations in it.
+        at: (u64, u16),
+        /// Who says so.
+        by: NodeId,
+    },
 }
 
 impl News {
@@ -28,23 +37,37 @@ impl News {
 
 /// Which items replace which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    node: NodeId,
-    /// `None` for a meta.
-    stay: Option<Stay>,
-    version: (u64, u32),
+pub(super) enum Key {
+    Meta(NodeId, (u64, u32)),
+    Stay(NodeId, Stay),
+    Accusation(NodeId, NodeId, (u64, u16)),
 }
 
 impl foca::Invalidates for Key {
     fn invalidates(&self, other: &Self) -> bool {
-        self.node == other.node && self.stay.is_some() == other.stay.is_some() && (self.stay, self.version) >= (other.stay, other.version)
+        match (self, other) {
+            (Self::Meta(node, version), Self::Meta(of, older)) => node == of && version >= older,
+            (Self::Stay(node, stay), Self::Stay(of, older)) => node == of && stay >= older,
+            (Self::Accusation(node, by, at), Self::Accusation(of, from, older)) => node == of && by == from && at >= older,
+            _ => false,
+        }
     }
+}
+
+/// Who accuses a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Accused {
+    /// Which stay of it, and how often it refuted accusations in it: older accusations are void.
+    pub(super) at: (u64, u16),
+    pub(super) by: BTreeSet<NodeId>,
 }
 
 /// Nodes about which something is kept, at most: an open port must not fill the memory.
 const NODES_MAX: usize = 65_536;
 /// Characters of a name and bytes of all tags, at most.
-const META_MAX: (usize, usize) = (128, 8192);
+const META_MAX: (usize, usize) = (128, 1024);
+/// Accusers of one member that are kept and passed on: more would make nothing more certain.
+const ACCUSERS_MAX: usize = 5;
 
 fn is_reasonable(meta: &Meta) -> bool {
     let tags: usize = meta.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -56,6 +79,9 @@ fn is_reasonable(meta: &Meta) -> bool {
 pub(super) struct Told {
     pub(super) metas: BTreeMap<NodeId, Meta>,
     pub(super) stays: BTreeMap<NodeId, Stay>,
+    pub(super) accused: BTreeMap<NodeId, Accused>,
+    /// Whether anybody was accused since it was last looked at.
+    pub(super) accusations: bool,
     /// Whether anything changed since it was last looked at.
     pub(super) changed: bool,
 }
@@ -72,7 +98,7 @@ impl Told {
                 new.then(|| {
                     self.changed = true;
                     self.metas.insert(node, meta);
-                    Key { node, stay: None, version }
+                    Key::Meta(node, version)
                 })
             }
             News::Stay(node, stay) => {
@@ -82,7 +108,24 @@ impl Told {
                 new.then(|| {
                     self.changed = true;
                     self.stays.insert(node, stay);
-                    Key { node, stay: Some(stay), version: (0, 0) }
+                    Key::Stay(node, stay)
+                })
+            }
+            News::Accusation { node, at, by } => {
+                // Of strangers nothing is kept.
+                let room = self.metas.contains_key(&node) && self.metas.contains_key(&by);
+                let accused = self.accused.get(&node);
+                let new = accused.is_none_or(|accused| {
+                    at > accused.at || at == accused.at && accused.by.len() < ACCUSERS_MAX && !accused.by.contains(&by)
+                });
+                (room && new).then(|| {
+                    self.accusations = true;
+                    let accused = self.accused.entry(node).or_default();
+                    if at > accused.at {
+                        *accused = Accused { at, by: BTreeSet::new() };
+                    }
+                    accused.by.insert(by);
+                    Key::Accusation(node, by, at)
                 })
             }
         }
@@ -99,18 +142,19 @@ impl Desk {
     }
 }
 
-/// An item that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("unreadable news: {0}")]
-pub(super) struct Unreadable(String);
-
 impl<T> foca::BroadcastHandler<T> for Desk {
     type Key = Key;
-    type Error = Unreadable;
+    type Error = std::convert::Infallible;
 
-    fn receive_item(&mut self, data: &[u8], _sender: Option<&T>) -> Result<Option<Key>, Unreadable> {
-        let news = rmp_serde::from_slice(data).map_err(|error| Unreadable(error.to_string()))?;
-        Ok(self.told().learn(news))
+    fn receive_item(&mut self, data: &[u8], _sender: Option<&T>) -> Result<Option<Key>, Self::Error> {
+        // An item of a newer version is passed over: the rest of the packet counts.
+        match rmp_serde::from_slice(data) {
+            Ok(news) => Ok(self.told().learn(news)),
+            Err(error) => {
+                tracing::trace!(%error, "gossip news of an unknown kind");
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -136,5 +180,31 @@ mod tests {
         assert!(told.learn(News::Meta(node, long)).is_none(), "no such name");
         let newer = told.learn(meta((2, 0))).expect("newer");
         assert!(!newer.invalidates(&second) && !second.invalidates(&newer));
+    }
+
+    #[test]
+    fn accusers_are_counted_until_the_member_refutes() {
+        let (node, mut told) = (NodeId::from_u128(1), Told::default());
+        let accusation = |at, by| News::Accusation { node, at, by: NodeId::from_u128(by) };
+        assert!(told.learn(accusation((1, 0), 2)).is_none(), "nothing is kept of strangers");
+        for id in 1..=9 {
+            told.learn(News::Meta(NodeId::from_u128(id), Meta { version: (1, 0), ..Meta::default() }));
+        }
+        let first = told.learn(accusation((1, 0), 2)).expect("new");
+        assert!(told.learn(accusation((1, 0), 2)).is_none() && told.learn(accusation((0, 9), 3)).is_none());
+        for by in 3..=9 {
+            told.learn(accusation((1, 0), by));
+        }
+        assert_eq!(told.accused[&node].by.len(), ACCUSERS_MAX);
+        let later = told.learn(accusation((1, 1), 2)).expect("refuted, accused again");
+        assert_eq!(told.accused[&node].by.len(), 1);
+        assert!(later.invalidates(&first) && !first.invalidates(&later));
+    }
+
+    #[test]
+    fn items_of_a_newer_version_are_passed_over() {
+        let unknown = rmp_serde::to_vec_named(&BTreeMap::from([("Weather", 1)])).expect("encodes");
+        let learned = foca::BroadcastHandler::<()>::receive_item(&mut Desk::default(), &unknown, None);
+        assert_eq!(learned, Ok(None));
     }
 }

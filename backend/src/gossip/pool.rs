@@ -12,16 +12,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use foca::{AccumulatingRuntime, Config, Foca, OwnedNotification, PeriodicParams, PostcardCodec, State, Timer};
+use foca::{AccumulatingRuntime, Codec as _, Config, Foca, OwnedNotification, PeriodicParams, PostcardCodec, State, Timer};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use shared::agent::Member;
 
 use super::{
     Timing,
     identity::{End, Identity, Meta, NodeId, Stay},
     keyring,
     news::{Desk, News},
+    suspicion::{self, Suspicion},
 };
 
 /// Values of [`Member::status`].
@@ -39,9 +39,16 @@ pub(super) struct Knowledge {
     pub(super) from: Identity,
     pub(super) datacenter: String,
     members: Vec<foca::Member<Identity>>,
-    metas: BTreeMap<NodeId, Meta>,
+    pub(super) metas: BTreeMap<NodeId, Meta>,
     #[serde(default)]
     stays: BTreeMap<NodeId, Stay>,
+}
+
+impl Knowledge {
+    /// Who lives, as far as they know.
+    pub(super) fn active(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().filter(|member| member.state() != State::Down).map(|member| member.id().node)
+    }
 }
 
 /// Somebody who is or was a member.
@@ -52,11 +59,14 @@ pub(super) struct Known {
     /// Since when its status is what it is.
     pub(super) since: Duration,
     /// The status that was last looked at.
-    seen: u8,
+    pub(super) seen: u8,
 }
 
 /// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.
 const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
+
+/// Members anybody may tell of, at most: an open port must not fill the memory.
+const MEMBERS_MAX: usize = 65_536;
 
 /// What a pool is set up from.
 pub(super) struct Setup {
@@ -67,42 +77,55 @@ pub(super) struct Setup {
     pub(super) seed: u64,
 }
 
+/// How far behind its own timers a node is, and what came of its accusations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    /// 0 is well; each step makes it wait that much longer before it accuses anybody.
+    pub(super) score: u32,
+    changed: Duration,
+    /// Members this node accused.
+    pub(super) accusations: u64,
+    /// Those of them that were alive.
+    pub(super) refuted: u64,
+}
+
+/// The worst health there is.
+const HEALTH_WORST: u32 = 7;
+
 /// One node's view of the pool. Times are since its start.
 pub(super) struct Pool {
-    foca: Foca<Identity, PostcardCodec, StdRng, Desk>,
-    effects: AccumulatingRuntime<Identity>,
+    pub(super) foca: Foca<Identity, PostcardCodec, StdRng, Desk>,
+    pub(super) effects: AccumulatingRuntime<Identity>,
     /// By due time, then by order of scheduling.
-    timers: BTreeMap<(Duration, u64), Timer<Identity>>,
+    pub(super) timers: BTreeMap<(Duration, u64), Timer<Identity>>,
     scheduled: u64,
-    known: BTreeMap<NodeId, Known>,
-    desk: Desk,
-    datacenter: String,
+    pub(super) known: BTreeMap<NodeId, Known>,
+    pub(super) desk: Desk,
+    pub(super) datacenter: String,
     timing: Timing,
     outgoing: Vec<(SocketAddr, Bytes)>,
     changed: bool,
-    /// Members and health the settings are made for.
-    sized: (usize, u32),
-    /// How far behind its timers this node is.
-    health: u32,
+    /// Members the settings are made for.
+    sized: usize,
+    pub(super) health: Health,
+    /// Whom this node accuses.
+    pub(super) suspicions: BTreeMap<NodeId, Suspicion>,
+    /// Newly accused members, to be asked on another way.
+    pub(super) accused: Vec<foca::Member<Identity>>,
+    /// Since when nobody knows a node any more of which an end is kept.
+    orphans: BTreeMap<NodeId, Duration>,
     leaving: bool,
 }
 
-/// How long a suspicion lasts in a pool of this size: every member has to get the chance to refute it, so it grows with the
-/// time news takes to get around.
-fn suspicion(timing: &Timing, size: usize, health: u32) -> Duration {
-    let size = f64::from(u32::try_from(size).unwrap_or(u32::MAX));
-    let scale = (size.log10() - 0.7).max(1.0);
-    timing.probe_interval.mul_f64(0.75 * f64::from(timing.suspicion_mult) * scale) * (health + 1)
-}
-
-fn config(timing: &Timing, size: usize, health: u32) -> Config {
+fn config(timing: &Timing, size: usize) -> Config {
     let members = u32::try_from(size).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
     let base = Config::new_lan(members);
     let largest = 1400 - keyring::OVERHEAD;
     Config {
         probe_period: timing.probe_interval,
         probe_rtt: timing.probe_timeout,
-        suspect_to_down_after: suspicion(timing, size, health),
+        // How long really is decided when the timer is set: see `suspicion`.
+        suspect_to_down_after: suspicion::shortest(timing, size, 0),
         // Small pools repeat news more often than needed: a lost packet costs nothing there.
         max_transmissions: base.max_transmissions.max(NonZeroU8::new(6).expect("not zero")),
         max_packet_size: NonZeroUsize::new(largest).expect("not zero"),
@@ -124,7 +147,7 @@ impl Pool {
         desk.told().metas.insert(me.node, meta);
         let rng = StdRng::seed_from_u64(seed);
         Self {
-            foca: Foca::with_custom_broadcast(me, config(&timing, 1, 0), rng, PostcardCodec, desk.clone()),
+            foca: Foca::with_custom_broadcast(me, config(&timing, 1), rng, PostcardCodec, desk.clone()),
             effects: AccumulatingRuntime::new(),
             timers: BTreeMap::new(),
             scheduled: 0,
@@ -134,8 +157,11 @@ impl Pool {
             timing,
             outgoing: Vec::new(),
             changed: true,
-            sized: (1, 0),
-            health: 0,
+            sized: 1,
+            health: Health::default(),
+            suspicions: BTreeMap::new(),
+            accused: Vec::new(),
+            orphans: BTreeMap::new(),
             leaving: false,
         }
     }
@@ -144,8 +170,22 @@ impl Pool {
         *self.foca.identity()
     }
 
+    /// Id of the Raft cluster of this node's servers; empty when none is known.
+    pub(super) fn cluster(&self) -> String {
+        let told = self.desk.told();
+        let living = self.known.values().filter(|known| known.alive).map(|known| known.identity.node).chain([self.me().node]);
+        living
+            .filter_map(|node| told.metas.get(&node))
+            .find(|meta| !meta.cluster.is_empty())
+            .map(|meta| meta.cluster.clone())
+            .unwrap_or_default()
+    }
+
     /// A packet came in.
     pub(super) fn receive(&mut self, now: Duration, packet: &[u8]) {
+        if self.foca.iter_membership_state().len() > MEMBERS_MAX {
+            return;
+        }
         // Foreign and outdated packets are normal on an open port.
         if let Err(error) = self.foca.handle_data(packet, &mut self.effects) {
             tracing::debug!(%error, "gossip packet ignored");
@@ -161,26 +201,54 @@ impl Pool {
     /// Runs the timers that are due.
     pub(super) fn tick(&mut self, now: Duration) {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
-            if let Err(error) = self.foca.handle_timer(entry.remove(), &mut self.effects) {
+            let timer = entry.remove();
+            let suspect = if let Timer::ChangeSuspectToDown { member_id, .. } = &timer { Some(member_id.node) } else { None };
+            if let Err(error) = self.foca.handle_timer(timer, &mut self.effects) {
                 tracing::debug!(%error, "gossip timer ignored");
+            }
+            if let Some(node) = suspect {
+                self.conclude(now, node);
             }
             self.collect(now);
         }
     }
 
     /// Notes how late the last timer was: who is late himself should not be quick to accuse others.
-    pub(super) fn note_lag(&mut self, lag: Duration) {
-        let late = lag > self.timing.probe_interval / 2;
-        self.health = if late { (self.health + 1).min(7) } else { self.health.saturating_sub(1) };
-        self.resize();
+    pub(super) fn note_lag(&mut self, now: Duration, lag: Duration) {
+        if lag > self.timing.probe_timeout / 2 {
+            self.worsen(now);
+        } else if now.saturating_sub(self.health.changed) > self.timing.probe_interval && self.health.score > 0 {
+            self.health = Health { score: self.health.score - 1, changed: now, ..self.health };
+        }
     }
 
-    pub(super) fn health(&self) -> u32 {
+    pub(super) fn worsen(&mut self, now: Duration) {
+        self.health = Health { score: (self.health.score + 1).min(HEALTH_WORST), changed: now, ..self.health };
+    }
+
+    /// This agent or its machine stood still: that time is nobody else's fault, and their answers are still to be read.
+    pub(super) fn forgive(&mut self, stood_still: Duration) {
+        let accuses = |timer: &Timer<Identity>| {
+            matches!(timer, Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } | Timer::ChangeSuspectToDown { .. })
+        };
+        let timers = std::mem::take(&mut self.timers);
+        let later = stood_still + self.timing.probe_timeout;
+        for ((due, order), timer) in timers {
+            let at = if accuses(&timer) { (due + later, order) } else { (due, order) };
+            if let Timer::ChangeSuspectToDown { member_id, .. } = &timer {
+                self.suspicions.entry(member_id.node).and_modify(|suspicion| suspicion.timer = at);
+            }
+            self.timers.insert(at, timer);
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
         self.health
     }
 
+    /// How long a confirmed suspicion lasts now.
     pub(super) fn suspicion(&self) -> Duration {
-        suspicion(&self.timing, self.sized.0, self.health)
+        suspicion::shortest(&self.timing, self.sized, self.health.score)
     }
 
     /// What to send and to whom; empty afterwards.
@@ -195,40 +263,12 @@ impl Pool {
     }
 
     /// Everything known, for an exchange.
-    pub(super) fn knowledge(&self) -> Knowledge {
+    pub(super) fn knowledge(&mut self) -> Knowledge {
         let mut members: Vec<_> = self.foca.iter_membership_state().cloned().collect();
-        members.push(foca::Member::alive(*self.foca.identity()));
+        members.push(self.own_member());
         let told = self.desk.told();
         let (metas, stays) = (told.metas.clone(), told.stays.clone());
         Knowledge { from: self.me(), datacenter: self.datacenter.clone(), members, metas, stays }
-    }
-
-    /// Why somebody must not become a member, in words for both sides.
-    pub(super) fn objection(&self, theirs: &Knowledge) -> Option<String> {
-        let meta = theirs.metas.get(&theirs.from.node)?;
-        let (name, me) = (&meta.name, self.me());
-        if theirs.datacenter != self.datacenter {
-            return Some(format!("Member '{name}' part of wrong datacenter '{}'", theirs.datacenter));
-        }
-        let told = self.desk.told();
-        let own_name = told.metas.get(&me.node).map_or("", |meta| meta.name.as_str());
-        if theirs.from.node == me.node && theirs.from.address != me.address {
-            return Some(format!("Member '{name}' has conflicting node ID '{}' with this agent's ID", me.node));
-        }
-        if theirs.from.node != me.node && name.eq_ignore_ascii_case(own_name) {
-            return Some(format!("Member '{name}' has the name of this agent, whose address is {}", me.address));
-        }
-        for other in self.known.values().filter(|other| other.alive) {
-            let Some(known) = told.metas.get(&other.identity.node) else { continue };
-            let same_node = other.identity.node == theirs.from.node;
-            if same_node && other.identity.address != theirs.from.address && !known.name.eq_ignore_ascii_case(name) {
-                return Some(format!("Member '{name}' has conflicting node ID '{}' with member '{}'", theirs.from.node, known.name));
-            }
-            if !same_node && known.name.eq_ignore_ascii_case(name) {
-                return Some(format!("Member '{name}' has the name of a living member, whose address is {}", other.identity.address));
-            }
-        }
-        None
     }
 
     /// Learns what the other side of an exchange knows.
@@ -266,6 +306,7 @@ impl Pool {
         let (node, kept) = match news {
             News::Meta(node, _) => (*node, self.desk.told().metas.remove(node).map(|meta| News::Meta(*node, meta))),
             News::Stay(node, _) => (*node, self.desk.told().stays.remove(node).map(|stay| News::Stay(*node, stay))),
+            News::Accusation { node, .. } => (*node, None),
         };
         if let Err(error) = self.foca.add_broadcast(&news.encode()) {
             // Too large for a packet: exchanges carry it.
@@ -277,17 +318,18 @@ impl Pool {
         }
     }
 
-    /// Replaces this node's tags.
-    pub(super) fn set_tags(&mut self, now: Duration, tags: BTreeMap<String, String>) {
+    /// Replaces what this node tells of itself.
+    pub(super) fn describe(&mut self, now: Duration, change: impl FnOnce(&mut Meta)) {
         let me = self.me();
         let identity = Identity { meta_version: me.meta_version + 1, ..me };
         {
             let mut told = self.desk.told();
             let Some(meta) = told.metas.get_mut(&me.node) else { return };
-            if meta.tags == tags {
+            let before = meta.clone();
+            change(meta);
+            if *meta == before {
                 return;
             }
-            meta.tags = tags;
             meta.version = (meta.version.0, identity.meta_version);
         }
         self.changed = true;
@@ -372,68 +414,26 @@ impl Pool {
         let reaped: Vec<NodeId> = self.known.iter().filter(|(_, known)| gone(known)).map(|(node, _)| *node).collect();
         for node in reaped {
             self.known.remove(&node);
-            // The stay stays for a while: it keeps others from telling the member back to life.
             told.metas.remove(&node);
             self.changed = true;
         }
+        // A stay outlives its node for a while: it keeps others from telling the member back to life.
+        let own = self.foca.identity().node;
+        self.orphans.retain(|node, _| told.stays.contains_key(node) && !self.known.contains_key(node));
+        for node in told.stays.keys().filter(|node| **node != own && !self.known.contains_key(*node)) {
+            self.orphans.entry(*node).or_insert(now);
+        }
+        told.stays.retain(|node, _| self.orphans.get(node).is_none_or(|since| now.saturating_sub(*since) < left_after));
+        let living = |node: &NodeId| *node == own || self.known.get(node).is_some_and(|known| known.alive);
+        told.accused.retain(|node, _| living(node));
     }
 
-    /// Everybody to be shown, by name.
-    pub(super) fn members(&self) -> Vec<Member> {
-        let told = self.desk.told();
-        let mut members: Vec<Member> = self
-            .everybody()
-            .filter_map(|known| {
-                let node = known.identity.node;
-                let stay = told.stays.get(&node);
-                if stay.is_some_and(|stay| stay.end == End::Pruned && !known.alive && stay.incarnation >= known.identity.incarnation) {
-                    return None;
-                }
-                Some(member(&known, told.metas.get(&node)?, status_of(&known, stay)))
-            })
-            .collect();
-        members.sort_by(|a, b| a.name.cmp(&b.name));
-        // Who took over the name of somebody dead stands for it.
-        members.dedup_by(|later, kept| {
-            let same = later.name == kept.name;
-            if same && later.status < kept.status {
-                std::mem::swap(later, kept);
-            }
-            same
-        });
-        members
-    }
-
-    fn everybody(&self) -> impl Iterator<Item = Known> {
-        let me = Known { identity: self.me(), alive: true, since: Duration::ZERO, seen: status::ALIVE };
-        let own = me.identity.node;
-        self.known.values().filter(move |known| known.identity.node != own).cloned().chain([me])
-    }
-
-    /// Members with what only the pool knows of them: address, whether they are suspected, since when, incarnation.
-    pub(super) fn details(&self) -> Vec<(Member, Known, bool)> {
-        let told = self.desk.told();
-        let suspected =
-            |node: NodeId| self.foca.iter_membership_state().any(|member| member.id().node == node && member.state() == State::Suspect);
-        let mut details: Vec<_> = self
-            .everybody()
-            .filter_map(|known| {
-                let node = known.identity.node;
-                let member = member(&known, told.metas.get(&node)?, status_of(&known, told.stays.get(&node)));
-                Some((member, known, suspected(node)))
-            })
-            .collect();
-        details.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        details
-    }
-
-    fn collect(&mut self, now: Duration) {
+    pub(super) fn collect(&mut self, now: Duration) {
         while let Some((to, packet)) = self.effects.to_send() {
             self.outgoing.push((to.address, packet));
         }
         while let Some((after, timer)) = self.effects.to_schedule() {
-            self.scheduled += 1;
-            self.timers.insert((now + after, self.scheduled), timer);
+            self.schedule(now, after, timer);
         }
         while let Some(notification) = self.effects.to_notify() {
             let (identity, alive) = match notification {
@@ -453,8 +453,39 @@ impl Pool {
                 self.changed = true;
             }
         }
+        self.weigh(now);
         self.refute(now);
         self.resize();
+    }
+
+    fn schedule(&mut self, now: Duration, after: Duration, timer: Timer<Identity>) {
+        self.scheduled += 1;
+        let patience = self.health.score + 1;
+        let due = now
+            + match &timer {
+                Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } => after * patience,
+                _ => after,
+            };
+        let at = match &timer {
+            Timer::ChangeSuspectToDown { member_id, incarnation, token } => {
+                let Some(due) = self.accuse(now, *member_id, *incarnation, *token) else { return };
+                (due, self.scheduled)
+            }
+            _ => (due, self.scheduled),
+        };
+        if let Timer::ChangeSuspectToDown { member_id, .. } = &timer {
+            self.suspicions.entry(member_id.node).and_modify(|suspicion| suspicion.timer = at);
+        }
+        self.timers.insert(at, timer);
+    }
+
+    /// This node with how often it refuted accusations, which foca tells in its packets only.
+    pub(super) fn own_member(&mut self) -> foca::Member<Identity> {
+        let (me, mut packets) = (self.me(), AccumulatingRuntime::new());
+        let sent = self.foca.announce(me, &mut packets).ok().and_then(|()| packets.to_send());
+        let header = sent.and_then(|(_, packet)| PostcardCodec.decode_header(packet.as_ref()).ok());
+        let refutation = header.map_or(0, |header: foca::Header<Identity>| header.src_incarnation);
+        foca::Member::new(me, refutation, State::Alive)
     }
 
     /// Somebody declared this node gone that is here to stay: it comes back as a newer incarnation.
@@ -481,50 +512,39 @@ impl Pool {
 
     /// Lets foca know how large the pool is: that sets how often news is repeated and how long a suspicion lasts.
     fn resize(&mut self) {
-        let sized = (self.foca.num_members() + 1, self.health);
+        let sized = self.foca.num_members() + 1;
         if sized != self.sized {
             self.sized = sized;
-            if let Err(error) = self.foca.set_config(config(&self.timing, sized.0, sized.1)) {
+            if let Err(error) = self.foca.set_config(config(&self.timing, sized)) {
                 tracing::warn!(%error, "gossip keeps its former settings");
             }
         }
     }
 
-    /// Notes since when each member's status is what it is.
-    pub(super) fn note_changes(&mut self, now: Duration) {
-        let told = self.desk.told();
+    /// Notes since when each member's status is what it is; answers what changed, of members whose name is known.
+    pub(super) fn note_changes(&mut self, now: Duration) -> Vec<(String, SocketAddr, u8)> {
+        let (told, mut changes) = (self.desk.told(), Vec::new());
         for known in self.known.values_mut() {
-            let status = status_of(known, told.stays.get(&known.identity.node));
-            if status != known.seen {
+            let node = known.identity.node;
+            let status = status_of(known, told.stays.get(&node));
+            if status != known.seen
+                && let Some(meta) = told.metas.get(&node)
+            {
                 known.seen = status;
                 known.since = now;
+                changes.push((meta.name.clone(), known.identity.address, status));
             }
         }
+        changes
     }
 }
 
-fn status_of(known: &Known, stay: Option<&Stay>) -> u8 {
+pub(super) fn status_of(known: &Known, stay: Option<&Stay>) -> u8 {
     let ends = stay.is_some_and(|stay| stay.incarnation >= known.identity.incarnation);
     match (known.alive, ends) {
         (true, false) => status::ALIVE,
         (true, true) => status::LEAVING,
         (false, true) => status::LEFT,
         (false, false) => status::FAILED,
-    }
-}
-
-fn member(known: &Known, meta: &Meta, status: u8) -> Member {
-    Member {
-        name: meta.name.clone(),
-        addr: known.identity.address.ip().to_string(),
-        port: known.identity.address.port(),
-        tags: meta.tags.clone(),
-        status,
-        protocol_min: 1,
-        protocol_max: 5,
-        protocol_cur: 2,
-        delegate_min: 2,
-        delegate_max: 5,
-        delegate_cur: 4,
     }
 }

@@ -17,6 +17,7 @@ use super::{
     keyring::Keyring,
     keys::{self, Held},
     pool::{Knowledge, Pool, Setup, status},
+    roster::Detail,
     transport::{Exchange, Transport},
 };
 use crate::rt::{Rng, Runtime, Shutdown, Tasks, clock};
@@ -33,6 +34,12 @@ const REAP_EVERY: Duration = Duration::from_secs(15);
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a member about whom nobody could tell anything is left alone.
 const STRANGER_PAUSE: Duration = Duration::from_secs(1);
+/// Members about whom too little is known that are asked at a time: most know the others, so that one answer does for many.
+const STRANGERS_AT_ONCE: usize = 2;
+/// Packets read at most before the timers are looked at.
+const PACKETS_FIRST: u32 = 256;
+/// How long the announcement of a leave gets before the leave.
+const LEAVE_ANNOUNCED: Duration = Duration::from_secs(1);
 /// How late a timer has to be before the log says that this agent gets too little processor time.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
@@ -43,6 +50,8 @@ enum Ask {
     Exchange(Knowledge),
     /// Do this to your keys.
     Keyring(KeyringRequest),
+    /// Your packets do not arrive: are you there?
+    Accused(foca::Member<Identity>),
 }
 
 /// The answer.
@@ -50,17 +59,34 @@ enum Ask {
 enum Reply {
     Exchange(Knowledge),
     Keyring(Held),
+    /// As it is now.
+    Refuted(foca::Member<Identity>),
     Refused(String),
 }
 
 type Joining = oneshot::Sender<Result<(), String>>;
 
-/// An exchange that came to an end.
+/// A question to which no answer came.
+struct Unanswered {
+    why: String,
+    /// Nothing listens there.
+    closed: bool,
+}
+
+/// A question that came to an end.
 struct Ended {
     with: SocketAddr,
-    outcome: Result<Knowledge, String>,
+    kind: Kind,
+    outcome: Result<Reply, Unanswered>,
     took: Duration,
     joining: Option<Joining>,
+}
+
+/// What a question is about: one of each kind is asked of one address at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Exchange,
+    Accusation,
 }
 
 /// A pool with its surroundings.
@@ -75,14 +101,18 @@ pub(super) struct Service {
     commands: mpsc::Receiver<Command>,
     members: watch::Sender<Arc<Vec<Member>>>,
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
-    /// With whom an exchange is under way.
-    exchanging: BTreeSet<SocketAddr>,
+    /// Questions under way.
+    asking: BTreeSet<(SocketAddr, Kind)>,
+    /// Pairs of members of one name of which the log tells already.
+    rivals: BTreeSet<(NodeId, NodeId)>,
     /// Members that were asked who they are, and when.
     asked: BTreeMap<SocketAddr, clock::Instant>,
     /// How long the last exchange with each member took.
     round_trips: BTreeMap<SocketAddr, Duration>,
-    /// When to go after having said so, and who waits for it.
-    going: Option<(clock::Instant, oneshot::Sender<()>)>,
+    /// When to go after having said so.
+    going: Option<clock::Instant>,
+    /// When the others know it for sure, and who waits for that.
+    leaving: Option<(clock::Instant, oneshot::Sender<()>)>,
     gone: bool,
 }
 
@@ -108,12 +138,17 @@ impl Service {
         let node = NodeId::parse_str(&options.node_id).map_err(|_| Error::NodeId(options.node_id.clone()))?;
         let incarnation = runtime.clock.wall_ms();
         let me = Identity { node, address: options.advertise, incarnation, meta_version: 0 };
-        let meta = Meta { version: (incarnation, 0), name: options.node_name.clone(), tags: options.tags.clone() };
+        let meta = Meta {
+            version: (incarnation, 0),
+            name: options.node_name.clone(),
+            tags: options.tags.clone(),
+            cluster: options.cluster.clone(),
+        };
         let rng = runtime.rng.fork();
         let seed = u64::from_le_bytes(rng.bytes());
         let mut pool = Pool::new(Setup { me, meta, datacenter: options.datacenter.clone(), timing: options.timing, seed });
         pool.take_changed();
-        let (members, watching) = watch::channel(Arc::new(pool.members()));
+        let (members, watching) = watch::channel(Arc::new(pool.members().0));
         let service = Self {
             pool,
             options,
@@ -125,10 +160,12 @@ impl Service {
             commands,
             members,
             ended: mpsc::channel(64),
-            exchanging: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            rivals: BTreeSet::new(),
             asked: BTreeMap::new(),
             round_trips: BTreeMap::new(),
             going: None,
+            leaving: None,
             gone: false,
         };
         Ok((service, watching))
@@ -145,12 +182,9 @@ impl Service {
         for address in self.options.known.clone() {
             self.exchange(address, None);
         }
+        let mut unread = 0;
         loop {
-            let soonest = schedule.exchange.min(schedule.reconnect).min(schedule.reap);
-            let mut due = self.pool.due().map_or(soonest, |due| (self.start + due).min(soonest));
-            if let Some((at, _)) = &self.going {
-                due = due.min(*at);
-            }
+            let due = self.due(&schedule);
             let timer = tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -163,13 +197,23 @@ impl Service {
             if timer {
                 self.note_lag(due.elapsed());
             }
-            // Also when packets never pause.
-            let now = self.now();
-            self.pool.tick(now);
-            self.keep(&mut schedule);
+            // Who was late reads what came meanwhile before it draws conclusions; but packets that never pause stop no timer.
+            unread += 1;
+            if timer || unread >= PACKETS_FIRST {
+                unread = 0;
+                let now = self.now();
+                self.pool.tick(now);
+                self.keep(&mut schedule);
+            }
             self.settle().await;
         }
         self.settle().await;
+    }
+
+    fn due(&self, schedule: &Schedule) -> clock::Instant {
+        let others = [Some(schedule.reconnect), Some(schedule.reap), self.going, self.leaving.as_ref().map(|(at, _)| *at)];
+        let pool = self.pool.due().map(|due| self.start + due);
+        others.into_iter().chain([pool]).flatten().fold(schedule.exchange, clock::Instant::min)
     }
 
     fn now(&self) -> Duration {
@@ -179,8 +223,10 @@ impl Service {
     fn note_lag(&mut self, lag: Duration) {
         if lag > LAG_TOLD {
             tracing::warn!(lag_ms = lag.as_millis(), "gossip is late: this agent got no processor time, or the machine was suspended");
+            self.pool.forgive(lag);
         }
-        self.pool.note_lag(lag);
+        let now = self.now();
+        self.pool.note_lag(now, lag);
     }
 
     fn receive(&mut self, packet: &[u8], from: SocketAddr) {
@@ -219,10 +265,12 @@ impl Service {
             let since_start = self.now();
             self.pool.reap(since_start, self.options.reconnect_timeout, self.options.tombstone_timeout);
         }
-        if let Some((_, told)) = self.going.take_if(|(at, _)| now >= *at) {
+        if self.going.take_if(|at| now >= *at).is_some() {
             let since_start = self.now();
             self.pool.leave(since_start);
             self.gone = true;
+        }
+        if let Some((_, told)) = self.leaving.take_if(|(at, _)| now >= *at) {
             // Nobody may wait for it any more.
             let _ = told.send(());
         }
@@ -245,8 +293,10 @@ impl Service {
             Command::Leave(done) => {
                 self.pool.announce_leave(now);
                 // Alone there is nobody to tell.
-                let pause = if self.pool.peers().is_empty() { Duration::ZERO } else { self.options.leave_propagate_delay };
-                self.going = Some((clock::Instant::now() + pause, done));
+                let all = if self.pool.peers().is_empty() { Duration::ZERO } else { self.options.leave_propagate_delay };
+                let now = clock::Instant::now();
+                self.going = Some(now + LEAVE_ANNOUNCED.min(all));
+                self.leaving = Some((now + all, done));
             }
             Command::ForceLeave { name, prune, done } => {
                 let result = self.pool.force_leave(now, &name, prune);
@@ -255,17 +305,17 @@ impl Service {
                 }
                 drop(done.send(result));
             }
-            Command::SetTags(tags) => self.pool.set_tags(now, tags),
+            Command::SetTags(tags) => self.pool.describe(now, |meta| meta.tags = tags),
+            Command::SetCluster(id) => self.pool.describe(now, |meta| meta.cluster = id),
             Command::Keyring(request, done) => self.change_keys(request, done),
             Command::Detail(done) => drop(done.send(self.detail())),
         }
     }
 
-    fn detail(&mut self) -> view::Pool {
+    fn detail(&self) -> view::Pool {
         let now = self.now();
-        self.pool.note_changes(now);
         let own = self.pool.me().node;
-        let members = self.pool.details().into_iter().map(|(member, known, suspected)| {
+        let members = self.pool.details().into_iter().map(|Detail { member, known, suspected, accusers }| {
             let tag = |name: &str| member.tags.get(name).cloned().unwrap_or_default();
             let status = match member.status {
                 _ if known.identity.node == own => "alive",
@@ -287,16 +337,21 @@ impl Service {
                     .map(|trip| u64::try_from(trip.as_micros()).unwrap_or(u64::MAX)),
                 role: if tag("role") == "consul" { "server" } else { "client" }.to_owned(),
                 version: tag("muster"),
+                accused_by: accusers,
                 name: member.name,
             }
         });
+        let health = self.pool.health();
         view::Pool {
             members: members.collect(),
             node: self.options.node_name.clone(),
             datacenter: self.options.datacenter.clone(),
             encrypted: self.keyring.is_encrypted(),
             keys: self.keyring.watch().borrow().len(),
-            health: self.pool.health(),
+            cluster: self.pool.cluster(),
+            health: health.score,
+            accusations: health.accusations,
+            refuted: health.refuted,
             suspicion_ms: ms(self.pool.suspicion()),
             failed_kept_ms: ms(self.options.reconnect_timeout),
             left_kept_ms: ms(self.options.tombstone_timeout),
@@ -304,9 +359,14 @@ impl Service {
     }
 
     fn change_keys(&self, request: KeyringRequest, done: oneshot::Sender<view::Keyring>) {
+        if let Err(error) = request.check() {
+            drop(done.send(view::Keyring { error, ..view::Keyring::default() }));
+            return;
+        }
         let others: Vec<(String, SocketAddr)> = self
             .pool
             .members()
+            .0
             .into_iter()
             .filter(|member| member.status == status::ALIVE && member.name != self.options.node_name)
             .filter_map(|member| Some((member.name, SocketAddr::new(member.addr.parse().ok()?, member.port))))
@@ -334,54 +394,67 @@ impl Service {
 
     /// Starts an exchange in a task of its own; it ends in [`Service::finish`].
     fn exchange(&mut self, with: SocketAddr, joining: Option<Joining>) {
-        if !self.exchanging.insert(with) && joining.is_none() {
+        let ask = Ask::Exchange(self.pool.knowledge());
+        self.ask(with, Kind::Exchange, ask, joining);
+    }
+
+    fn ask(&mut self, with: SocketAddr, kind: Kind, ask: Ask, joining: Option<Joining>) {
+        if !self.asking.insert((with, kind)) && joining.is_none() {
             return;
         }
         let (transport, ended, keyring) = (self.transport.clone(), self.ended.0.clone(), self.keyring.clone());
-        let ask = Ask::Exchange(self.pool.knowledge());
         self.tasks.spawn_until_shutdown("gossip exchange", async move {
             let began = clock::Instant::now();
-            let outcome = match call(&*transport, &keyring, with, &ask).await {
-                Ok(Reply::Exchange(theirs)) => Ok(theirs),
-                Ok(Reply::Refused(why)) => Err(why),
-                Ok(Reply::Keyring(_)) => Err("answered another question".to_owned()),
-                Err(why) => Err(why),
-            };
+            let outcome = call(&*transport, &keyring, with, &ask).await;
             // The service only goes at shutdown.
-            drop(ended.send(Ended { with, outcome, took: began.elapsed(), joining }).await);
+            drop(ended.send(Ended { with, kind, outcome, took: began.elapsed(), joining }).await);
         });
     }
 
-    fn finish(&mut self, Ended { with, outcome, took, joining }: Ended) {
-        self.exchanging.remove(&with);
+    fn finish(&mut self, Ended { with, kind, outcome, took, joining }: Ended) {
+        self.asking.remove(&(with, kind));
         let now = self.now();
-        let result = outcome.and_then(|knowledge| match self.pool.objection(&knowledge) {
-            None => Ok(knowledge),
-            Some(why) => {
-                tracing::error!(%with, why, "gossip: not joined");
-                Err(why)
-            }
-        });
-        let result = match result {
-            Ok(knowledge) => {
-                if self.round_trips.len() > 10_000 {
-                    self.round_trips.clear();
-                }
-                self.round_trips.insert(with, took);
-                self.pool.learn(now, knowledge);
-                if joining.is_some() {
-                    self.pool.introduce();
+        let result = match outcome {
+            Ok(Reply::Exchange(knowledge)) => self.learn(with, took, knowledge, joining.is_some()),
+            Ok(Reply::Refuted(member)) => {
+                if self.pool.hear_refutation(now, member) {
+                    tracing::warn!(%with, "gossip: a member answers on TCP but not on UDP: is its UDP port open?");
                 }
                 Ok(())
             }
-            Err(reason) => {
-                tracing::debug!(%with, reason, "gossip exchange failed");
-                Err(reason)
+            Ok(Reply::Refused(why)) => {
+                tracing::error!(%with, why, "gossip: refused by the other side");
+                Err(why)
+            }
+            Ok(Reply::Keyring(_)) => Err("answered another question".to_owned()),
+            Err(Unanswered { why, closed }) => {
+                tracing::debug!(%with, why, "gossip exchange failed");
+                if closed {
+                    self.pool.note_closed(with);
+                }
+                Err(why)
             }
         };
         if let Some(joining) = joining {
             drop(joining.send(result));
         }
+    }
+
+    fn learn(&mut self, with: SocketAddr, took: Duration, knowledge: Knowledge, joins: bool) -> Result<(), String> {
+        let now = self.now();
+        if let Some(why) = self.pool.objection(now, &knowledge) {
+            tracing::error!(%with, why, "gossip: not joined");
+            return Err(why);
+        }
+        if self.round_trips.len() > 10_000 {
+            self.round_trips.clear();
+        }
+        self.round_trips.insert(with, took);
+        self.pool.learn(now, knowledge);
+        if joins {
+            self.pool.introduce();
+        }
+        Ok(())
     }
 
     fn answer(&mut self, Exchange { from, theirs, answer }: Exchange) {
@@ -395,7 +468,11 @@ impl Service {
         let Some(bytes) = self.keyring.open(&theirs) else { return refused("not sealed with a key of ours") };
         let reply = match decode::<Ask>(&bytes) {
             Ok(_) if self.gone => Reply::Refused("this agent is leaving".to_owned()),
-            Ok(Ask::Exchange(theirs)) => match self.pool.objection(&theirs) {
+            Ok(Ask::Accused(accused)) => {
+                let now = self.now();
+                Reply::Refuted(self.pool.answer_accusation(now, &accused))
+            }
+            Ok(Ask::Exchange(theirs)) => match self.pool.objection(self.now(), &theirs) {
                 Some(why) => {
                     tracing::error!(%from, why, "gossip: refused to join");
                     Reply::Refused(why)
@@ -428,18 +505,33 @@ impl Service {
                 tracing::trace!(%error, %to, "gossip packet not sent");
             }
         }
-        let strangers = self.pool.strangers();
-        self.asked.retain(|stranger, at| strangers.contains(stranger) && at.elapsed() < STRANGER_PAUSE);
-        for stranger in strangers {
-            if let std::collections::btree_map::Entry::Vacant(e) = self.asked.entry(stranger) {
-                e.insert(clock::Instant::now());
+        for accused in self.pool.take_accused() {
+            self.ask(accused.id().address, Kind::Accusation, Ask::Accused(accused), None);
+        }
+        let mut strangers = self.pool.strangers();
+        self.asked.retain(|stranger, at| at.elapsed() < STRANGER_PAUSE && strangers.contains(stranger));
+        if !strangers.is_empty() && self.asked.len() < STRANGERS_AT_ONCE {
+            strangers.retain(|stranger| !self.asked.contains_key(stranger));
+            self.rng.shuffle(&mut strangers);
+            strangers.truncate(STRANGERS_AT_ONCE - self.asked.len());
+            for stranger in strangers {
+                self.asked.insert(stranger, clock::Instant::now());
                 self.exchange(stranger, None);
             }
         }
         if self.pool.take_changed() {
             let now = self.now();
-            self.pool.note_changes(now);
-            let members = Arc::new(self.pool.members());
+            for (name, address, status) in self.pool.note_changes(now) {
+                match status {
+                    status::ALIVE => tracing::info!(name, %address, "member joined"),
+                    status::LEAVING => tracing::info!(name, %address, "member is leaving"),
+                    status::LEFT => tracing::info!(name, %address, "member left"),
+                    _ => tracing::warn!(name, %address, "member failed"),
+                }
+            }
+            let (members, rivals) = self.pool.members();
+            self.tell_rivals(rivals);
+            let members = Arc::new(members);
             self.members.send_if_modified(|published| {
                 let differs = *published != members;
                 *published = members;
@@ -449,24 +541,43 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Every member logs it when two have one name, the two included.
+    fn tell_rivals(&mut self, there_are: bool) {
+        let now = if there_are { self.pool.rivals() } else { Vec::new() };
+        let pairs = now.iter().map(|(_, kept, other)| (kept.node, other.node)).collect();
+        for (name, kept, other) in now.iter().filter(|(_, kept, other)| !self.rivals.contains(&(kept.node, other.node))) {
+            tracing::error!(
+                name, kept = %kept.address, ignored = %other.address,
+                "gossip: two living members have one name; the one that started later is not shown: give it another node_name"
+            );
+        }
+        self.rivals = pairs;
+    }
+}
+
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn ask_keys(transport: &dyn Transport, keyring: &Keyring, to: SocketAddr, request: &KeyringRequest) -> Result<Held, String> {
-    match call(transport, keyring, to, &Ask::Keyring(request.clone())).await? {
+    match call(transport, keyring, to, &Ask::Keyring(request.clone())).await.map_err(|unanswered| unanswered.why)? {
         Reply::Keyring(held) => Ok(held),
         Reply::Refused(why) => Err(why),
-        Reply::Exchange(_) => Err("answered another question".to_owned()),
+        Reply::Exchange(_) | Reply::Refuted(_) => Err("answered another question".to_owned()),
     }
 }
 
 /// One question on a stream and its answer.
-async fn call(transport: &dyn Transport, keyring: &Keyring, with: SocketAddr, ask: &Ask) -> Result<Reply, String> {
+async fn call(transport: &dyn Transport, keyring: &Keyring, with: SocketAddr, ask: &Ask) -> Result<Reply, Unanswered> {
+    let unanswered = |why: String| Unanswered { why, closed: false };
     match clock::timeout(EXCHANGE_DEADLINE, transport.exchange(with, keyring.seal(&encode(ask)))).await {
-        Ok(Ok(answer)) => decode(&keyring.open(&answer).ok_or("the answer is not sealed with a key of ours")?),
-        Ok(Err(error)) => Err(dial(with, &error)),
-        Err(_) => Err(format!("dial tcp {with}: i/o timeout")),
+        Ok(Ok(answer)) => {
+            let opened = keyring.open(&answer).ok_or_else(|| unanswered("the answer is not sealed with a key of ours".to_owned()))?;
+            decode(&opened).map_err(unanswered)
+        }
+        Ok(Err(error)) => Err(Unanswered { closed: error.kind() == std::io::ErrorKind::ConnectionRefused, why: dial(with, &error) }),
+        Err(_) => Err(unanswered(format!("dial tcp {with}: i/o timeout"))),
     }
 }
 

@@ -147,6 +147,70 @@ async fn strangers_are_refused_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clusters_formed_on_their_own_are_never_merged() {
+    let hub = Hub::default();
+    let server = |id: u8, cluster: &str| Options { cluster: cluster.to_owned(), ..options(id) };
+    let (ours, _) = start_at(&hub, server(1, "aaaa"));
+    let (theirs, _) = start_at(&hub, server(2, "bbbb"));
+    let why = "Member 'node-2' is of another cluster: server 'node-2' belongs to cluster bbbb, server 'node-1' to cluster aaaa";
+    let error = theirs.join(options(1).bind).await.expect_err("refused");
+    assert!(error.starts_with(why) && error.contains("empty its data directory"), "{error}");
+    // The one who is asked says the same of the one who asks.
+    let (client, _) = start_at(&hub, options(3));
+    client.join(options(2).bind).await.expect("a client belongs to no cluster yet");
+    let error = client.join(options(1).bind).await.expect_err("now it does");
+    assert!(error.contains("Member 'node-3' is of another cluster: server 'node-2' belongs to cluster bbbb"), "{error}");
+    let error = ours.join(options(3).bind).await.expect_err("from this side too");
+    assert!(error.contains("server 'node-1' belongs to cluster aaaa"), "{error}");
+    assert_eq!((ours.members().len(), theirs.members().len()), (1, 2));
+    // A server that is named while it is a member stays one.
+    let (fresh, _) = start_at(&hub, options(4));
+    fresh.join(options(1).bind).await.expect("a fresh server belongs to none");
+    fresh.set_cluster("aaaa".to_owned()).await;
+    wait_for(&ours, Duration::from_secs(10), |members| members.len() == 2).await;
+    assert_eq!(fresh.detail().await.cluster, "aaaa");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_name_of_a_member_that_failed_is_kept_for_a_while() {
+    let hub = Hub::default();
+    let (first, _) = start_at(&hub, options(1));
+    let (second, _) = start_at(&hub, options(2));
+    second.join(options(1).bind).await.expect("joins");
+    hub.close(options(2).bind);
+    wait_for(&first, Duration::from_secs(20), |members| members.contains(&("node-2".to_owned(), 4))).await;
+    let heir = Options { node_name: "NODE-2".to_owned(), ..options(3) };
+    let (heir, _) = start_at(&hub, heir);
+    let error = heir.join(options(1).bind).await.expect_err("too soon");
+    assert!(error.contains("a member that failed") && error.contains("127.0.0.2:8301"), "{error}");
+    clock::sleep(Duration::from_secs(31)).await;
+    heir.join(options(1).bind).await.expect("may have it now");
+    let all = wait_for(&first, Duration::from_secs(10), |members| members.contains(&("NODE-2".to_owned(), 1))).await;
+    assert_eq!(all.len(), 2, "the dead one is not shown any more: {all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_take_a_name_at_once_the_first_is_shown() {
+    let hub = Hub::default();
+    let (first, _) = start_at(&hub, options(1));
+    let (second, _) = start_at(&hub, options(2));
+    let twin = |id: u8| Options { node_name: "twin".to_owned(), ..options(id) };
+    let (third, _) = start_at(&hub, twin(3));
+    clock::sleep(Duration::from_secs(1)).await;
+    let late = Runtime::seeded(4, 1_700_000_001_000);
+    let fourth = start_with(twin(4), late, hub.open(options(4).bind)).expect("starts");
+    third.join(options(1).bind).await.expect("nobody has the name here");
+    fourth.join(options(2).bind).await.expect("nor here");
+    first.join(options(2).bind).await.expect("joins");
+    for pool in [&first, &second] {
+        wait_for(pool, Duration::from_secs(10), |members| members.len() == 3).await;
+        let members = pool.members();
+        let twin = members.iter().find(|member| member.name == "twin").expect("shown");
+        assert_eq!(twin.addr, "127.0.0.3");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn tags_reach_everybody_and_members_of_the_last_run_are_tried() {
     let hub = Hub::default();
     let (first, _) = start_at(&hub, options(1));
@@ -158,17 +222,24 @@ async fn tags_reach_everybody_and_members_of_the_last_run_are_tried() {
     clock::timeout(Duration::from_secs(60), members.wait_for(told)).await.expect("told").expect("runs");
 }
 
-#[tokio::test(start_paused = true)]
-async fn two_hundred_pools_become_one() {
-    let hub = Hub::default();
-    let began = clock::Instant::now();
-    let pools: Vec<_> = (1..=200).map(|id| start_at(&hub, options(id))).collect();
+/// So many pools that know each other.
+async fn joined(hub: &Hub, count: u8) -> Vec<(Handle, Runtime)> {
+    let pools: Vec<_> = (1..=count).map(|id| start_at(hub, options(id))).collect();
     for (handle, _) in &pools[1..] {
         handle.join(options(1).bind).await.expect("joins");
     }
     for (handle, _) in &pools {
-        wait_for(handle, Duration::from_secs(60), |members| members.len() == 200 && members.iter().all(|(_, status)| *status == 1)).await;
+        let all = |members: &[(String, u8)]| members.len() == usize::from(count) && members.iter().all(|(_, status)| *status == 1);
+        wait_for(handle, Duration::from_secs(60), all).await;
     }
+    pools
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_pools_become_one() {
+    let hub = Hub::default();
+    let began = clock::Instant::now();
+    let pools = joined(&hub, 200).await;
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     hub.cut(options(200).bind);
     let lost = clock::Instant::now();
@@ -176,4 +247,75 @@ async fn two_hundred_pools_become_one() {
         wait_for(handle, Duration::from_secs(60), |members| members.contains(&("node-200".to_owned(), 4))).await;
     }
     assert!(lost.elapsed() < Duration::from_secs(20), "{:?}", lost.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_process_is_known_soon_and_nobody_else_is_accused() {
+    let hub = Hub::default();
+    let pools = joined(&hub, 50).await;
+    clock::sleep(Duration::from_secs(5)).await;
+    hub.close(options(50).bind);
+    let lost = clock::Instant::now();
+    for (handle, _) in &pools[..49] {
+        wait_for(handle, Duration::from_secs(60), |members| members.contains(&("node-50".to_owned(), 4))).await;
+    }
+    println!("all know after {:?}", lost.elapsed());
+    assert!(lost.elapsed() < Duration::from_secs(7), "{:?}", lost.elapsed());
+    for (handle, _) in &pools[..49] {
+        let failed = handle.members().iter().filter(|member| member.status != 1).count();
+        assert_eq!((failed, handle.detail().await.refuted), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_fifth_packet_lost_nobody_is_declared_failed_or_left() {
+    let hub = Hub::default();
+    let pools = joined(&hub, 25).await;
+    hub.lose(20, 7);
+    let minutes = clock::Instant::now() + Duration::from_secs(90);
+    let watching = pools.iter().map(|(handle, _)| async move {
+        let mut members = handle.subscribe();
+        let wrong = |members: &Arc<Vec<Member>>| members.iter().any(|member| member.status != 1);
+        let seen = clock::timeout(minutes.duration_since(clock::Instant::now()), members.wait_for(wrong)).await;
+        assert!(seen.is_err(), "{:?}", handle.members().iter().filter(|member| member.status != 1).collect::<Vec<_>>());
+    });
+    futures_util::future::join_all(watching).await;
+    // Accusations there were, all of them refuted.
+    let details = futures_util::future::join_all(pools.iter().map(|(handle, _)| handle.detail())).await;
+    println!("{} accusations in 90 s", details.iter().map(|pool| pool.accusations).sum::<u64>());
+    assert!(details.iter().any(|pool| pool.accusations > 0), "the loss was felt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_parts_the_pool_and_heals() {
+    let hub = Hub::default();
+    let pools = joined(&hub, 20).await;
+    let far: Vec<_> = (11..=20).map(|id| options(id).bind).collect();
+    hub.part(&far);
+    let others_failed = |members: &[(String, u8)]| {
+        assert!(members.iter().all(|(_, status)| *status == 1 || *status == 4), "nobody left: {members:?}");
+        members.iter().filter(|(_, status)| *status == 4).count() == 10
+    };
+    for (handle, _) in &pools {
+        wait_for(handle, Duration::from_secs(60), others_failed).await;
+    }
+    hub.rejoin();
+    let healed = clock::Instant::now();
+    for (handle, _) in &pools {
+        wait_for(handle, Duration::from_secs(90), |members| members.iter().all(|(_, status)| *status == 1)).await;
+    }
+    println!("healed after {:?}", healed.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_reached_by_packets_refutes_on_the_stream() {
+    let hub = Hub::default();
+    let pools = joined(&hub, 4).await;
+    hub.lose(100, 1);
+    clock::sleep(Duration::from_secs(60)).await;
+    for (handle, _) in &pools {
+        let members = handle.members();
+        assert!(members.iter().all(|member| member.status == 1), "{members:?}");
+        assert!(handle.detail().await.refuted > 0);
+    }
 }

@@ -7,9 +7,17 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use shared::operator::{AutopilotConfiguration, AutopilotHealth, AutopilotState, KeyringPool, ServerState, Transferred};
+use shared::{
+    gossip,
+    operator::{AutopilotConfiguration, AutopilotHealth, AutopilotState, KeyringPool, ServerState, Transferred},
+};
 
-use super::{error::Error, extract::Call, query::parse_uint, respond};
+use super::{
+    error::Error,
+    extract::Call,
+    query::{parse_bool, parse_uint},
+    respond,
+};
 use crate::rpc;
 
 pub(super) async fn raft_configuration(call: Call) -> Result<Response, Error> {
@@ -19,12 +27,14 @@ pub(super) async fn raft_configuration(call: Call) -> Result<Response, Error> {
 
 pub(super) async fn remove_peer(call: Call) -> Result<Response, Error> {
     let (id, address) = (call.query.get("id").to_owned(), call.query.get("address").to_owned());
-    match (id.is_empty(), address.is_empty()) {
-        (true, true) => {
+    match (call.query.has("id"), call.query.has("address")) {
+        (false, false) => {
             let text = "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove";
             return Err(Error::bad_request(text));
         }
-        (false, false) => return Err(Error::bad_request("Bad request: Must specify only one of ?id or ?address")),
+        (true, true) => return Err(Error::bad_request("Bad request: Must specify only one of ?id or ?address")),
+        (true, false) if id.is_empty() => return Err(Error::internal("id \"\" was not found in the Raft configuration")),
+        (false, true) if address.is_empty() => return Err(Error::internal("address \"\" was not found in the Raft configuration")),
         _ => {}
     }
     call.context.router.call(call.write()?, rpc::RemovePeer { id, address }).await?;
@@ -49,8 +59,10 @@ pub(super) async fn set_autopilot(mut call: Call) -> Result<Response, Error> {
         None => None,
     };
     let decoded = call.decode::<AutopilotConfiguration>().await;
-    let configuration =
-        decoded.map_err(|why| Error::bad_request(format!("Bad request: Error parsing autopilot config: {}", why.text())))?;
+    let configuration = decoded.map_err(|why| {
+        let why = why.text().trim_start_matches("Request decode failed: ");
+        Error::bad_request(format!("Bad request: Error parsing autopilot config: {why}"))
+    })?;
     let answer = call.context.router.call(request, rpc::SetAutopilot { configuration, cas }).await?;
     respond::json(&call, &answer.value)
 }
@@ -107,6 +119,7 @@ struct Key {
     key: String,
 }
 
+/// Muster has no WAN pool yet: it answers as Consul does with its WAN pool switched off (`ports.serf_wan = -1`), LAN only.
 pub(super) async fn keyring(mut call: Call) -> Result<Response, Error> {
     let request = call.write()?;
     check_keyring_query(&call)?;
@@ -116,20 +129,22 @@ pub(super) async fn keyring(mut call: Call) -> Result<Response, Error> {
         Method::DELETE => "remove",
         _ => "list",
     };
-    let key = if verb == "list" { String::new() } else { call.decode::<Key>().await?.key };
+    let key = if verb == "list" {
+        String::new()
+    } else {
+        call.decode::<Key>().await.map_err(|why| Error::bad_request(format!("Bad request: {}", why.text())))?.key
+    };
     let answer = call.context.router.call(request, rpc::Keyring { verb: verb.to_owned(), key }).await?;
-    let keyring = answer.value;
-    // Any member that fails makes the whole call an error that names it.
-    if !keyring.messages.is_empty() {
-        let list: String = keyring.messages.iter().map(|(node, why)| format!("\t* {node}: {why}\n")).collect();
-        let (failed, all) = (keyring.messages.len(), keyring.nodes);
-        return Err(Error::internal(format!("{failed}/{all} nodes reported failure: 1 error occurred:\n{list}\n")));
+    let (keyring, datacenter) = (answer.value, &call.context.options.datacenter);
+    let problems = problems(datacenter, &keyring);
+    if !problems.is_empty() {
+        return Err(Error::internal(listed(&problems)));
     }
     if verb != "list" {
         return Ok(respond::empty());
     }
     let pool = KeyringPool {
-        datacenter: call.context.options.datacenter.clone(),
+        datacenter: datacenter.clone(),
         keys: keyring.keys,
         primary_keys: keyring.primary_keys,
         num_nodes: keyring.nodes,
@@ -138,17 +153,42 @@ pub(super) async fn keyring(mut call: Call) -> Result<Response, Error> {
     respond::json(&call, &[pool])
 }
 
+/// Any member that fails makes the whole call an error that names it.
+fn problems(datacenter: &str, keyring: &gossip::Keyring) -> Vec<String> {
+    let failed = keyring.messages.len();
+    let whole = match (keyring.error.as_str(), failed) {
+        ("", 0) => return Vec::new(),
+        ("", _) => format!("{datacenter} (LAN) error: {failed}/{} nodes reported failure", keyring.nodes),
+        (error, _) => format!("{datacenter} (LAN) error: {error}"),
+    };
+    [whole].into_iter().chain(keyring.messages.iter().map(|(node, why)| format!("{node}: {why}"))).collect()
+}
+
+/// Several errors as Go's multierror writes them.
+fn listed(problems: &[String]) -> String {
+    let noun = if problems.len() == 1 { "error" } else { "errors" };
+    let list: String = problems.iter().map(|problem| format!("\t* {problem}\n")).collect();
+    format!("{} {noun} occurred:\n{list}\n", problems.len())
+}
+
 fn check_keyring_query(call: &Call) -> Result<(), Error> {
+    let bad = |why: String| Err(Error::bad_request(format!("Bad request: {why}")));
     let relay = call.query.get("relay-factor");
-    if !relay.is_empty() && !relay.parse::<u8>().is_ok_and(|factor| factor <= 5) {
-        let text = "Bad request: Invalid relay-factor: Relay factor must be in range: [0, 5]";
-        return Err(Error::bad_request(text));
+    if !relay.is_empty() {
+        match relay.parse::<i64>() {
+            Ok(0..=5) => {}
+            Ok(_) => return bad("Invalid relay-factor: Relay factor must be in range: [0, 5]".to_owned()),
+            Err(_) => return bad(format!("Error parsing relay factor: strconv.Atoi: parsing {relay:?}: invalid syntax")),
+        }
     }
-    if call.query.has("local-only") && call.method != Method::GET {
-        let text = "Bad request: Invalid use of local-only: local-only can only be set for list requests";
-        return Err(Error::bad_request(text));
+    let local = call.query.get("local-only");
+    match parse_bool(local) {
+        Some(true) if call.method != Method::GET => {
+            bad("Invalid use of local-only: local-only can only be set for list requests".to_owned())
+        }
+        None if !local.is_empty() => bad(format!("Error parsing local-only: strconv.ParseBool: parsing {local:?}: invalid syntax")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) async fn raft(call: Call) -> Result<Response, Error> {

@@ -88,6 +88,22 @@ pub(super) async fn admit(server: &Server, peer: &Peer) -> Result<(), String> {
         .to_owned())
 }
 
+/// Tells the gossip pool which cluster this server belongs to, once it does.
+pub(super) async fn tell_cluster(server: &Server) {
+    let Some(pool) = &server.gossip else { return };
+    let shutdown = server.runtime.tasks.shutdown();
+    while !shutdown.is_requested() {
+        if let Some(id) = server.store.state().cluster.clone() {
+            pool.set_cluster(id.to_string()).await;
+            return;
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = clock::sleep(AGAIN) => {}
+        }
+    }
+}
+
 /// Looks until this server belongs to a cluster.
 pub(super) async fn run(server: &Arc<Server>) {
     let expect = server.options.bootstrap_expect;

@@ -177,7 +177,7 @@ impl Server {
 
     /// Forms a cluster if that is to be done, and does the leader's duties whenever this server leads, until shutdown.
     pub async fn run(self: Arc<Self>) {
-        futures_util::future::join(formation::run(&self), leader::run(&self)).await;
+        futures_util::future::join3(formation::run(&self), formation::tell_cluster(&self), leader::run(&self)).await;
     }
 
     /// What the caller may do.

@@ -88,6 +88,13 @@ pub enum Command {
         /// The proposer's clock, milliseconds since 1970.
         at_ms: u64,
     },
+    /// Give the cluster its id, unless it has one.
+    NameCluster {
+        /// A UUID.
+        id: String,
+        /// The proposer's clock, milliseconds since 1970.
+        at_ms: u64,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -99,6 +106,7 @@ impl std::fmt::Display for Command {
             Self::Reap { .. } => "reap",
             Self::Restore { .. } => "restore",
             Self::SetAutopilot { .. } => "set autopilot",
+            Self::NameCluster { .. } => "name cluster",
         })
     }
 }
@@ -131,6 +139,7 @@ fn apply(state: State, index: u64, command: &Command) -> (State, Touched, Reply)
         Command::Kv { write: kv, .. } => kv::apply(&mut write, kv),
         Command::Reap { tombstones_before_ms, .. } => reap(&mut write, *tombstones_before_ms),
         Command::SetAutopilot { configuration, cas, .. } => operator::set_autopilot(&mut write, configuration, *cas),
+        Command::NameCluster { id, .. } => operator::name_cluster(&mut write, id),
     };
     let (state, touched) = write.finish();
     (State { index, ..state }, touched, reply)
@@ -154,7 +163,8 @@ impl Command {
             | Self::Kv { at_ms, .. }
             | Self::Reap { at_ms, .. }
             | Self::Restore { at_ms, .. }
-            | Self::SetAutopilot { at_ms, .. } => *at_ms,
+            | Self::SetAutopilot { at_ms, .. }
+            | Self::NameCluster { at_ms, .. } => *at_ms,
         }
     }
 }

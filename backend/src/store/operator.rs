@@ -1,4 +1,4 @@
-//! The autopilot configuration, once an operator has changed it.
+//! The autopilot configuration, once an operator has changed it, and the id by which clusters are told apart.
 
 use std::sync::Arc;
 
@@ -18,4 +18,13 @@ pub(super) fn set_autopilot(write: &mut Write, configuration: &AutopilotConfigur
     let create_index = current.map_or(index, |current| current.create_index);
     state.autopilot = Some(Arc::new(AutopilotConfiguration { create_index, modify_index: index, ..configuration.clone() }));
     Reply::Done(true)
+}
+
+/// Names the cluster, once: the first leader draws the id, and it stays for good.
+pub(super) fn name_cluster(write: &mut Write, id: &str) -> Reply {
+    let named = write.state.cluster.is_some();
+    if !named {
+        write.state.cluster = Some(Arc::from(id));
+    }
+    Reply::Done(!named)
 }

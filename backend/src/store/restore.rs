@@ -104,6 +104,8 @@ fn finish(mut state: State, id: &str, batches: u64) -> (State, Touched, Reply) {
     restored.index = state.index + raise;
     restored.restored_at = restored.index;
     restored.restoring = None;
+    // Which cluster this is does not change with what it holds: a copy of another one's state must not pass for that one.
+    restored.cluster = state.cluster;
     (restored, Touched::everything(), Reply::Done(true))
 }
 
@@ -118,5 +120,19 @@ impl State {
     #[must_use]
     pub fn settled(&self) -> Self {
         Self { restoring: None, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_keeps_its_id_whatever_it_is_restored_from() {
+        let named = |id: &str| State { cluster: Some(Arc::from(id)), ..State::default() };
+        let restoring = Restoring { id: "r".to_owned(), next: 1, state: named("theirs"), ..Restoring::default() };
+        let ours = State { restoring: Some(Arc::new(restoring)), ..named("ours") };
+        let (restored, _, reply) = finish(ours, "r", 1);
+        assert_eq!((restored.cluster.as_deref(), reply), (Some("ours"), Reply::Done(true)));
     }
 }

@@ -114,6 +114,8 @@ pub struct State {
     pub(super) history: Log,
     /// What autopilot does, once an operator has changed it.
     pub autopilot: Option<Arc<AutopilotConfiguration>>,
+    /// Id drawn when the cluster was formed: by it two clusters are told apart.
+    pub cluster: Option<Arc<str>>,
     /// Index of the last restore: no read tells an earlier one.
     pub restored_at: u64,
     /// A restore under way.

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::{Exchange, Transport};
+use crate::rt::Rng;
 
 /// Packets that may wait; more are lost, as on a socket.
 const QUEUE: usize = 1024;
@@ -25,6 +26,12 @@ type Inlets = (mpsc::Sender<(Vec<u8>, SocketAddr)>, mpsc::Sender<Exchange>);
 struct Links {
     ports: BTreeMap<SocketAddr, Inlets>,
     cut: BTreeSet<SocketAddr>,
+    /// On which side of a partition an address is; 0 unless told.
+    sides: BTreeMap<SocketAddr, u8>,
+    /// Whose process is gone.
+    closed: BTreeSet<SocketAddr>,
+    /// Packets of a hundred that get lost, and what decides which.
+    loss: Option<(u8, Rng)>,
 }
 
 impl Hub {
@@ -51,10 +58,36 @@ impl Hub {
         self.links().cut.remove(&address);
     }
 
+    /// Parts these addresses from all others; [`Hub::rejoin`] undoes it.
+    pub fn part(&self, addresses: &[SocketAddr]) {
+        self.links().sides = addresses.iter().map(|address| (*address, 1)).collect();
+    }
+
+    /// Undoes [`Hub::part`].
+    pub fn rejoin(&self) {
+        self.links().sides.clear();
+    }
+
+    /// From now on so many packets of a hundred get lost. Exchanges do not: they repeat what is lost.
+    pub fn lose(&self, percent: u8, seed: u64) {
+        self.links().loss = Some((percent, Rng::from_seed(seed)));
+    }
+
+    /// The process at this address is gone: its port is closed.
+    pub fn close(&self, address: SocketAddr) {
+        self.links().closed.insert(address);
+    }
+
+    fn loses(&self) -> bool {
+        self.links().loss.as_ref().is_some_and(|(percent, rng)| rng.below(100) < u64::from(*percent))
+    }
+
     fn reach(&self, from: SocketAddr, to: SocketAddr) -> io::Result<Inlets> {
         let links = self.links();
+        let side = |address| links.sides.get(&address).copied().unwrap_or_default();
         match links.ports.get(&to) {
-            Some(port) if !links.cut.contains(&from) && !links.cut.contains(&to) => Ok(port.clone()),
+            Some(_) if links.closed.contains(&from) || links.closed.contains(&to) => Err(io::ErrorKind::ConnectionRefused.into()),
+            Some(port) if !links.cut.contains(&from) && !links.cut.contains(&to) && side(from) == side(to) => Ok(port.clone()),
             _ => Err(io::Error::new(io::ErrorKind::HostUnreachable, format!("{to} cannot be reached"))),
         }
     }
@@ -71,7 +104,9 @@ struct Port {
 impl Transport for Port {
     async fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
         // Nobody tells the sender that a packet got lost.
-        if let Ok((packets, _)) = self.hub.reach(self.address, to) {
+        if let Ok((packets, _)) = self.hub.reach(self.address, to)
+            && !self.hub.loses()
+        {
             drop(packets.try_send((packet.to_vec(), self.address)));
         }
         Ok(())

@@ -10,8 +10,8 @@ use tokio::{
 use super::{Exchange, Transport};
 use crate::rt::{Tasks, clock, net};
 
-/// The largest packet anybody may send.
-const PACKET_MAX: usize = 65_536;
+/// More than any packet of ours has: a larger one is cut, and then not understood.
+const PACKET_MAX: usize = 2048;
 /// The largest exchange: some 10,000 members with full tags.
 const EXCHANGE_MAX: u32 = 16 << 20;
 /// How long one exchange that somebody else began may take.
@@ -22,6 +22,8 @@ const INBOUND_MAX: usize = 64;
 /// Sockets of one pool.
 pub(in crate::gossip) struct Sockets {
     udp: net::UdpSocket,
+    /// Where packets are received; each is then copied to its own size.
+    inbox: Mutex<Box<[u8; PACKET_MAX]>>,
     begun: Mutex<mpsc::Receiver<Exchange>>,
 }
 
@@ -36,7 +38,7 @@ impl Sockets {
         let udp = net::udp(SocketAddr::new(address.ip(), tcp.local_addr()?.port())).await?;
         let (begun, queue) = mpsc::channel(INBOUND_MAX);
         tasks.spawn_until_shutdown("gossip listener", serve(tcp, begun, tasks.clone()));
-        Ok(Self { udp, begun: Mutex::new(queue) })
+        Ok(Self { udp, inbox: Mutex::new(Box::new([0; PACKET_MAX])), begun: Mutex::new(queue) })
     }
 }
 
@@ -97,13 +99,10 @@ impl Transport for Sockets {
     }
 
     async fn receive(&self) -> (Vec<u8>, SocketAddr) {
-        let mut packet = vec![0; PACKET_MAX];
+        let mut inbox = self.inbox.lock().await;
         loop {
-            match self.udp.recv_from(&mut packet).await {
-                Ok((length, from)) => {
-                    packet.truncate(length);
-                    return (packet, from);
-                }
+            match self.udp.recv_from(&mut inbox[..]).await {
+                Ok((length, from)) => return (inbox[..length].to_vec(), from),
                 // Somebody's port is closed: the kernel tells it here. Never spin on it.
                 Err(error) => {
                     tracing::debug!(%error, "gossip socket");

@@ -108,6 +108,7 @@ async fn lead(server: &Server) {
     if let Err(error) = server.change_raft(consensus::Change::Settle).await {
         tracing::warn!(%error, "the raft configuration stays half changed, the next change finishes it");
     }
+    name_cluster(server).await;
     // Judged from scratch: another leader's view is not ours.
     server.stable.lock().unwrap_or_else(PoisonError::into_inner).clear();
     loop {
@@ -117,6 +118,7 @@ async fn lead(server: &Server) {
             () = server.restored.notified() => {}
             changed = members.changed(), if open => open = changed.is_ok(),
             _ = reap.tick() => {
+                name_cluster(server).await;
                 if let Err(error) = reap_old(server).await {
                     tracing::warn!(%error, "cannot reap old removals and transitions");
                 }
@@ -136,6 +138,17 @@ async fn lead(server: &Server) {
             tracing::warn!(%error, "cannot reconcile the catalog with the gossip pool");
             clock::sleep(RETRY).await;
         }
+    }
+}
+
+/// Gives the cluster an id, if it has none yet: by it the gossip pool refuses the members of other clusters.
+async fn name_cluster(server: &Server) {
+    if server.store.state().cluster.is_some() {
+        return;
+    }
+    let command = Command::NameCluster { id: server.runtime.rng.uuid(), at_ms: server.runtime.clock.wall_ms() };
+    if let Err(error) = server.propose(command).await {
+        tracing::warn!(%error, "the cluster has no id yet");
     }
 }
 

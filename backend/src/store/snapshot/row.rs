@@ -61,6 +61,9 @@ pub(in crate::store) enum Row<'a> {
     Autopilot {
         configuration: Cow<'a, AutopilotConfiguration>,
     },
+    Cluster {
+        id: Cow<'a, str>,
+    },
     /// What follows belongs to a restore under way.
     Restoring {
         id: Cow<'a, str>,
@@ -80,7 +83,7 @@ impl Row<'_> {
     /// The table it belongs to, as operators know it.
     pub(super) fn table(&self) -> &'static str {
         match self {
-            Self::Head { .. } | Self::Restoring { .. } | Self::End { .. } => "index",
+            Self::Head { .. } | Self::Cluster { .. } | Self::Restoring { .. } | Self::End { .. } => "index",
             Self::Node { .. } => "nodes",
             Self::Service { .. } => "services",
             Self::Check { .. } => "checks",
@@ -131,6 +134,9 @@ fn tables(state: &State, row: &mut impl FnMut(&Row<'_>) -> io::Result<()>) -> io
     }
     if let Some(configuration) = &state.autopilot {
         row(&Row::Autopilot { configuration: Cow::Borrowed(configuration) })?;
+    }
+    if let Some(id) = &state.cluster {
+        row(&Row::Cluster { id: Cow::Borrowed(id) })?;
     }
     Ok(())
 }
@@ -193,6 +199,7 @@ fn add(state: &mut State, row: Row<'_>) -> io::Result<()> {
             state.tombstones.insert(Name::from(key), tombstone);
         }
         Row::Autopilot { configuration } => state.autopilot = Some(Arc::new(configuration.into_owned())),
+        Row::Cluster { id } => state.cluster = Some(Arc::from(id.into_owned())),
         Row::History { record } => {
             let at = (key(&record.node), Name::from(record.check_id.as_str()));
             for (seq, transition) in &record.transitions {
