@@ -3,6 +3,10 @@ import assert from "node:assert/strict";
 
 const main = (page) => page.locator("main");
 const heading = (page, name) => page.getByRole("heading", { level: 1, name });
+const go = async (page, letter) => {
+  await page.keyboard.press("g");
+  await page.keyboard.press(letter);
+};
 const THEMES = ["light", "dark"];
 const SIZES = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
 
@@ -10,7 +14,7 @@ export const journeys = [
   {
     name: "the cluster's pages are accessible in both themes and on a phone",
     servers: 3,
-    async steps({ muster, open, accessible, picture }) {
+    async steps({ open, accessible, picture }) {
       for (const colorScheme of THEMES) {
         for (const [size, viewport] of Object.entries(SIZES)) {
           const page = await open("/ui/dc1/overview/server-status", { colorScheme, viewport });
@@ -23,9 +27,9 @@ export const journeys = [
             assert.ok(overflow <= 0, `${name} on ${size} is ${overflow} px too wide`);
           };
           await look("raft", "Three servers, one may be lost.");
-          await page.goto(`${muster.url}/ui/dc1/gossip`);
+          await go(page, "m");
           await look("gossip", "3 members, all of them well.");
-          await page.goto(`${muster.url}/ui/dc1/snapshots`);
+          await go(page, "b");
           await look("snapshots", /snapshot/);
         }
       }
@@ -39,8 +43,7 @@ export const journeys = [
       const page = await open("/ui/dc1/overview", { origin: before.url });
       await page.getByRole("heading", { level: 1 }).waitFor();
       await page.evaluate(() => (window.kept = true));
-      await page.keyboard.press("g");
-      await page.keyboard.press("r");
+      await go(page, "r");
       await heading(page, "Three servers, one may be lost.").waitFor();
       await page.keyboard.press("Control+k");
       await page.keyboard.type("transfer");
@@ -66,8 +69,7 @@ export const journeys = [
       await accessible(page, "the removal dialog");
       await sure.getByRole("button", { name: "Remove server" }).click();
       await heading(page, "Two servers, and none may be lost.").waitFor();
-      await page.keyboard.press("g");
-      await page.keyboard.press("m");
+      await go(page, "m");
       await heading(page, "1 member has failed.").waitFor();
       await accessible(page, "gossip with a failed member");
       await picture(page, "gossip-failed");
