@@ -328,7 +328,6 @@ mod tests {
         let cases = [
             ("dc1", Page::Overview),
             ("dc1/", Page::Overview),
-            ("dc1/overview/server-status", Page::Overview),
             ("dc1/services", Page::Services),
             ("_default/dc1/~default/services", Page::Services),
             ("dc1/services/web", Page::service("web", "instances")),
