@@ -252,11 +252,10 @@ impl Node {
                 Err(error) => return Err(Error::Refused(error.to_string())),
             };
             // Just elected: leadership is not confirmed by a quorum yet, which takes one round trip.
-            let over = !self.is_leader() || clock::Instant::now() >= deadline;
-            if over || clock::timeout_at(deadline, metrics.changed()).await.is_err() {
+            if !self.is_leader() || clock::Instant::now() >= deadline {
                 return Err(self.elsewhere(refused));
             }
-            // Being asked changes the metrics too: several who wait would wake each other in a circle.
+            // Being asked changes the metrics: several who waited for a change would wake each other in a circle.
             clock::sleep(AGAIN).await;
             command = again;
         }

@@ -161,7 +161,7 @@ impl Disk {
     #[cfg(test)]
     pub(in crate::raft) fn holding(name: &str, contents: Vec<u8>) -> Self {
         let disk = Self::new(&Rng::from_seed(0), Duration::ZERO);
-        let bytes = Bytes { durable: contents.clone(), now: contents };
+        let bytes = Bytes { durable: contents.clone(), now: contents, ..Bytes::default() };
         disk.with(|files| {
             files.durable.insert(name.to_owned(), bytes.clone());
             files.now.insert(name.to_owned(), bytes);
