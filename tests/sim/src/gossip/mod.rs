@@ -33,7 +33,7 @@ const FAILED: u8 = 4;
 /// One run: a small pool in trouble, or now and then a large one in peace.
 #[must_use]
 pub fn run(seed: u64, bug: Option<Bug>, shown: bool) -> Outcome {
-    let large = seed % LARGE_EVERY == 0 && bug.is_none();
+    let large = seed.is_multiple_of(LARGE_EVERY) && bug.is_none();
     on_paused_time(seed, async move {
         let world = World::new(seed, large.then_some(LARGE), bug, shown);
         let observer = tokio::spawn(observe(world.clone()));

@@ -39,7 +39,6 @@ impl First {
     }
 
     /// The fault, or none.
-    #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.0.clone().map_or(Ok(()), Err)
     }
