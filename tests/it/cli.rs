@@ -23,7 +23,7 @@ fn keys_services_and_members_by_command() {
     expect(&node, &["kv", "get", "-detailed", "a/b"], 0, "ModifyIndex");
     expect(&node, &["kv", "get", "-recurse", "a/"], 0, "a/b:hello");
     expect(&node, &["kv", "get", "nope"], 1, "Error! No key exists at: nope");
-    expect(&node, &["kv", "put", "-cas", "-modify-index=5", "a/b", "x"], 1, "Error! Did not write to a/b: CAS failed");
+    expect(&node, &["kv", "put", "-cas", "-modify-index=999999", "a/b", "x"], 1, "Error! Did not write to a/b: CAS failed");
     expect(&node, &["kv", "delete", "a/b"], 0, "Success! Deleted key: a/b");
     expect(&node, &["services", "register", "-name=web", "-port=80"], 0, "Registered service: web");
     expect(&node, &["maint", "-enable", "-service=web", "-reason=why"], 0, "Service maintenance is now enabled for \"web\"");

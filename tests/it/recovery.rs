@@ -76,7 +76,8 @@ fn a_lone_survivor_of_three_becomes_a_cluster_again() {
     assert!(info.contains("peers.json") && info.contains("non_voter"), "{info}");
     assert!(doctor(&data(&cluster, 0)).contains("peers.json"), "doctor names the way");
     fs::write(raft.join("peers.json"), json!([row(&cluster, 0)]).to_string()).expect("written");
-    assert!(doctor(&data(&cluster, 0)).contains("peers.json is in place"));
+    let said = doctor(&data(&cluster, 0));
+    assert!(said.contains("peers.json is in place"), "{said}");
 
     cluster.members[0].restart();
     let http = cluster.members[0].node().http;

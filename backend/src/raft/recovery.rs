@@ -74,11 +74,12 @@ by itself; what it had not yet received from its leader is lost.
 
 /// What a `peers.json` says.
 ///
-/// `known` are the servers of the last known configuration: they translate the form that has addresses alone, and lend their names.
+/// `own` is the server that is to follow it, where that is known. `known` are the servers of the last known configuration: they translate
+/// the form that has addresses alone, and lend their names.
 ///
 /// # Errors
 /// What is wrong with it, in words for whoever wrote it.
-pub fn read_peers(text: &str, own: &str, known: &[Peer]) -> Result<Vec<Peer>, String> {
+pub fn read_peers(text: &str, own: Option<&str>, known: &[Peer]) -> Result<Vec<Peer>, String> {
     let rows: Vec<Value> = serde_json::from_str(text).map_err(|why| format!("it is not understood: {why}"))?;
     let mut found: Vec<Peer> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
@@ -95,7 +96,7 @@ pub fn read_peers(text: &str, own: &str, known: &[Peer]) -> Result<Vec<Peer>, St
     if !found.iter().any(|peer| peer.voter) {
         return Err("no server in it has a vote".to_owned());
     }
-    if !found.iter().any(|peer| peer.id == own) {
+    if let Some(own) = own.filter(|own| !found.iter().any(|peer| peer.id == *own)) {
         return Err(format!("it does not name this server, {own}"));
     }
     Ok(found)
@@ -180,7 +181,7 @@ pub(super) fn follow(dir: &Path, own: NodeId, opened: &mut Opened, machine: &Mac
     if opened.range.is_none() && known.membership().nodes().next().is_none() {
         return Err(refused("there is no Raft state here to recover; a server without data joins the others instead".to_owned()));
     }
-    let listed = read_peers(&text, &own.to_string(), &peers(&known)).map_err(refused)?;
+    let listed = read_peers(&text, Some(&own.to_string()), &peers(&known)).map_err(refused)?;
     let last = match opened.range {
         Some((_, last)) => entry(opened, last)?.map(|entry| entry.log_id),
         None => None,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     fn refused(text: &str, why: &str) {
-        let error = read_peers(text, OWN, &known()).expect_err("is refused");
+        let error = read_peers(text, Some(OWN), &known()).expect_err("is refused");
         assert!(error.contains(why), "{text}: {error}");
     }
 
@@ -247,10 +248,10 @@ mod tests {
             "[{{\"id\": \"{}\", \"address\": \"10.0.0.7:8300\"}}, {{\"id\": \"{OTHER}\", \"address\": \"10.0.0.2:8300\", \"non_voter\": true}}]",
             OWN.to_uppercase()
         );
-        let found = read_peers(&text, OWN, &known()).expect("is right");
+        let found = read_peers(&text, Some(OWN), &known()).expect("is right");
         let shown: Vec<_> = found.iter().map(|peer| (peer.id.as_str(), peer.name.as_str(), peer.address.as_str(), peer.voter)).collect();
         assert_eq!(shown, [(OWN, "one", "10.0.0.7:8300", true), (OTHER, "two", "10.0.0.2:8300", false)]);
-        let found = read_peers("[\"10.0.0.2:8300\", \"10.0.0.1:8300\"]", OWN, &known()).expect("is right");
+        let found = read_peers("[\"10.0.0.2:8300\", \"10.0.0.1:8300\"]", Some(OWN), &known()).expect("is right");
         assert_eq!(found.iter().map(|peer| peer.id.as_str()).collect::<Vec<_>>(), [OTHER, OWN]);
     }
 

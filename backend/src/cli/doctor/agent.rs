@@ -240,7 +240,9 @@ fn rpc_address(member: &Member) -> String {
 fn quorum(seen: &Seen) -> Option<Finding> {
     let servers: Vec<&Member> = seen.members.iter().filter(|member| is_server(member)).collect();
     let alive: BTreeSet<String> = servers.iter().filter(|member| member.status == 1).map(|member| rpc_address(member)).collect();
-    let missing: Vec<String> = seen.peers.iter().filter(|peer| !alive.contains(*peer)).map(|peer| named(&servers, peer)).collect();
+    // Gossip takes a while to miss somebody; where nobody leads, who refuses is not there either.
+    let is_there = |peer: &String| alive.contains(peer) && (!seen.leader.is_empty() || !refuses(seen, peer));
+    let missing: Vec<String> = seen.peers.iter().filter(|peer| !is_there(peer)).map(|peer| named(&servers, peer)).collect();
     let (all, needed) = (seen.peers.len(), seen.peers.len() / 2 + 1);
     let reached = all - missing.len();
     let missing = missing.join(", ");
@@ -278,6 +280,11 @@ fn quorum(seen: &Seen) -> Option<Finding> {
         let next = "Wait some seconds and look again. If it stays, the servers do not reach each other's RPC port: look at their logs.";
         Finding::problem(format!("Nobody leads, although {reached} of {all} servers are there."), next)
     })
+}
+
+/// Whether nobody listens on this RPC address.
+fn refuses(seen: &Seen, address: &str) -> bool {
+    seen.ports.iter().filter_map(|ports| ports.rpc).any(|(rpc, port)| port == Port::Closed && rpc.to_string() == address)
 }
 
 /// A server by its name where gossip knows it.

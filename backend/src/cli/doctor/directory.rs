@@ -226,8 +226,9 @@ fn recovery(directory: &Directory, found: &Inspection) -> Option<Finding> {
         }
     };
     let next = "It is a list of {\"id\", \"address\", \"non_voter\"}, the same on every server. Mend it, or remove it.";
-    let own = directory.node_id.as_ref().ok().and_then(Option::as_deref).map(|id| id.trim().to_lowercase()).unwrap_or_default();
-    Some(match raft::read_peers(text, &own, &found.peers) {
+    // An id that was given on the command line is in no file.
+    let own = directory.node_id.as_ref().ok().and_then(Option::as_deref).map(|id| id.trim().to_lowercase());
+    Some(match raft::read_peers(text, own.as_deref(), &found.peers) {
         Err(why) => Finding::problem(format!("peers.json is wrong: {why}."), next).at(&file, None),
         Ok(listed) => {
             let what = format!("peers.json is in place: the next start replaces the configuration by its {} server(s).", listed.len());

@@ -1,3 +1,5 @@
+//! What the Raft page says of clusters in every state.
+
 use super::*;
 
 fn server(name: &str, role: &str, healthy: bool) -> Server {
