@@ -17,7 +17,10 @@ use crate::{
     format,
     prelude::*,
     router::use_dc,
-    state::notices::{Notices, use_notices},
+    state::{
+        clock::{Clock, use_clock},
+        notices::{Notices, use_notices},
+    },
 };
 
 /// How often it is looked how far the log has come.
@@ -30,6 +33,7 @@ struct Model {
     shown: Memo<Archive>,
     dc: Signal<String>,
     notices: Notices,
+    clock: Clock,
 }
 
 /// A time of the wire, milliseconds since 1970; 0 when it is none.
@@ -51,7 +55,8 @@ pub(crate) fn Snapshots() -> impl IntoView {
         query(move || Some(GetArchive { read: Where { dc: dc.get(), ..Where::default() } }), |change| change.topic == Topic::Raft);
     archive.poll(LOOK);
     let shown = Memo::new(move |_| archive.data.get().unwrap_or_default());
-    let model = Model { archive, shown, dc, notices };
+    let clock = use_clock();
+    let model = Model { archive, shown, dc, notices, clock };
     let busy = RwSignal::new(false);
     let take = move || {
         busy.set(true);
@@ -64,7 +69,7 @@ pub(crate) fn Snapshots() -> impl IntoView {
     let sentence = move || {
         shown.with(|archive| {
             let newest = archive.snapshots.first().map_or(0, |newest| at_ms(&newest.taken_at));
-            view::sentence(archive, newest, js_sys::Date::now() as u64)
+            view::sentence(archive, newest, clock.agent_now(0, 0))
         })
     };
     view! {
@@ -96,11 +101,11 @@ pub(crate) fn taken(notices: Notices, result: Result<Snapshot, crate::api::Error
 #[component]
 fn Kept(model: Model, busy: RwSignal<bool>, take: Callback<()>) -> impl IntoView {
     let all = Memo::new(move |_| model.shown.with(|archive| archive.snapshots.clone()));
-    let row = |snapshot: Snapshot| {
+    let row = move |snapshot: Snapshot| {
         let (taken, full) = (snapshot.taken_at.clone(), snapshot.taken_at.clone());
         view! {
             <tr>
-                <td class="p-at"><b class="num" title=full>{move || ago(&taken)}</b></td>
+                <td class="p-at"><b class="num" title=full>{move || format::ago(at_ms(&taken), model.clock.agent_now(0, 0))}</b></td>
                 <td class="p-ix mono num">{format::count(snapshot.index)}</td>
                 <td class="p-tm mono num mid">{format::count(snapshot.term)}</td>
                 <td class="p-sz num mid">{view::size(snapshot.size_bytes)}</td>
@@ -111,7 +116,7 @@ fn Kept(model: Model, busy: RwSignal<bool>, take: Callback<()>) -> impl IntoView
     view! {
         <section class="panel" aria-labelledby="h-kept">
             <header>
-                <h2 id="h-kept">"On the leader's disk"</h2>
+                <h2 id="h-kept">"On disk"</h2>
                 <div class="r">
                     <Download model label="Download" class="btn ghost sm"/>
                     <Button label="Take a snapshot" icon="snapshot" kind=Kind::Primary small=true busy writes=true on_press=take/>
