@@ -217,6 +217,25 @@ async fn cluster(hub: &Hub, dir: &Path, count: u8) -> Vec<Server> {
     servers
 }
 
+/// Up to where the log is gone.
+fn purged(server: &Server) -> u64 {
+    server.handle.node.metrics.borrow_watched().purged.map_or(0, |id| id.index())
+}
+
+/// Writes until none of these has the log that one who is away would need, which makes it need a snapshot. The first leads.
+async fn outrun(servers: &[Server], away: &Server) {
+    let deadline = clock::Instant::now() + SOON;
+    let needs = away.handle.status().last_index;
+    for number in 0.. {
+        if servers.iter().all(|server| purged(server) > needs) {
+            return;
+        }
+        assert!(clock::Instant::now() < deadline, "the log is not purged: {:?}", servers[0].handle.status());
+        servers[0].put(&format!("more/{number}"), 1).await;
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_server_gets_more_than_any_message_holds_as_a_snapshot() {
     let (hub, dir) = (Hub::default(), tempfile::tempdir().expect("temp dir"));
@@ -235,7 +254,7 @@ async fn a_new_server_gets_more_than_any_message_holds_as_a_snapshot() {
     let sent = hub.net().sent.clone();
     let logged = hub.net().logged.clone();
     assert_eq!(sent, [(leader.address.clone(), follower.address.clone(), usize::try_from(taken.size_bytes).expect("fits"))]);
-    assert!(logged[&follower.address] < 1 << 20, "the rest came by the log: {logged:?}");
+    assert!(logged[&follower.address] < 4 << 20, "what came by the log is only the end of it: {logged:?}");
     let kept = follower.handle.snapshots().await.expect("lists").kept;
     assert_eq!(kept, [taken], "with who took it and when");
     wait_until("nothing is left over", || follower.unfinished() == 0).await;
@@ -255,7 +274,7 @@ async fn a_transfer_that_is_damaged_or_cut_short_changes_nothing_and_is_tried_ag
         servers[0].put(&number.to_string(), 200 << 10).await;
     }
     servers[0].put("old", 4).await;
-    servers[0].handle.take_snapshot().await.expect("takes one");
+    outrun(&servers[..1], &servers[2]).await;
     let (told, mut seen) = watch::channel(Vec::new());
     hub.fate(&servers[0].address, &[Fate::Damaged, Fate::CutShort]);
     hub.cut(&servers[2].address, false);
@@ -285,10 +304,8 @@ async fn a_new_leader_takes_over_midway_and_the_old_one_is_told() {
     for number in 0..8 {
         servers[0].put(&number.to_string(), 200 << 10).await;
     }
+    outrun(&servers[..2], &servers[2]).await;
     wait_until("the second has everything", || servers[1].value("7").is_some()).await;
-    for server in &servers[..2] {
-        server.handle.take_snapshot().await.expect("takes one");
-    }
     hub.fate(&servers[0].address, &[Fate::Held; 64]);
     hub.cut(&servers[2].address, false);
     wait_until("half of it has come", || servers[2].unfinished() == 1 && !hub.net().sent.is_empty()).await;
@@ -330,7 +347,12 @@ async fn a_damaged_newest_snapshot_is_passed_over_only_where_the_log_reaches_bac
     server.put("c", 10).await;
     let kept = server.handle.snapshots().await.expect("lists").kept;
     assert_eq!(kept.len(), 2);
-    let newest = server.archive().join(format!("{}-{}", kept[0].term, kept[0].index)).join("state.bin");
+    let place = |snapshot: &crate::raft::Snapshot| server.archive().join(format!("{}-{}", snapshot.term, snapshot.index));
+    let (newest, early, aside) = (place(&kept[0]).join("state.bin"), place(&kept[1]), dir.path().join("early"));
+    std::fs::create_dir(&aside).expect("creates");
+    for name in ["meta", "state.bin"] {
+        std::fs::copy(early.join(name), aside.join(name)).expect("copies");
+    }
     server.handle.shutdown().await;
     std::fs::write(&newest, b"\x01 not a snapshot").expect("damages it");
     let server = hub.start(options.clone()).await;
@@ -345,17 +367,21 @@ async fn a_damaged_newest_snapshot_is_passed_over_only_where_the_log_reaches_bac
     for number in 0..20 {
         server.put(&number.to_string(), 10).await;
     }
-    wait_until("the log before it is gone", || purged(&server) > 0 && purged(&server) == server.handle.status().snapshot_index).await;
-    let kept = server.handle.snapshots().await.expect("lists").kept;
-    let newest = server.archive().join(format!("{}-{}", kept[0].term, kept[0].index)).join("state.bin");
+    server.handle.take_snapshot().await.expect("takes one");
+    wait_until("the early log is gone", || purged(&server) > kept[1].index).await;
+    let newest = server.handle.snapshots().await.expect("lists").kept.remove(0);
+    let newest = server.archive().join(format!("{}-{}", newest.term, newest.index));
     server.handle.shutdown().await;
+    for entry in std::fs::read_dir(server.archive()).expect("lists") {
+        let path = entry.expect("lists").path();
+        if path != newest {
+            std::fs::remove_dir_all(path).expect("removes");
+        }
+    }
+    std::fs::rename(&aside, &early).expect("puts it back");
+    let newest = newest.join("state.bin");
     std::fs::write(&newest, b"").expect("damages it");
     let error = start_with(options, Arc::new(Store::new()), Runtime::system(), Arc::new(Port(hub, String::new()))).await;
     let error = error.expect_err("refused").to_string();
     assert!(error.contains("no readable snapshot reaches entry ") && error.contains(&newest.display().to_string()), "{error}");
-}
-
-/// Up to where the log is gone.
-fn purged(server: &Server) -> u64 {
-    server.handle.node.metrics.borrow_watched().purged.map_or(0, |id| id.index())
 }
