@@ -57,7 +57,7 @@ fn all(steps: &mut Steps, browser: bool, words: &[String]) -> Result<()> {
             "frontend",
         ]))
     })?;
-    steps.run("simulated clusters", || sim::run(&["--seeds".to_owned(), sim::SEEDS.to_owned()]))?;
+    steps.run("simulated clusters", sim::held)?;
     steps.run("proof of the simulation", || program(&mut cargo(&["test", "--release", "--locked", "--quiet", "--package", "sim"])))?;
     let binary = root().join("target/release/muster");
     steps.run("tests against real agents", || {
