@@ -329,6 +329,42 @@ async fn purging_removes_whole_segments() {
     assert_eq!(log.get_log_state().await.expect("reads").last_log_id, Some(log_id(1, 11)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clean_stop_leaves_nothing_that_a_crash_could_lose() {
+    for seed in 0..20 {
+        let disk = disk(seed);
+        let (opened, place) = disk.open_log_with(1024).expect("opens");
+        let (mut log, writer) = LogStore::on_disk(opened, &Tasks::new(), place).expect("opens");
+        for index in 0..12 {
+            log.blocking_append([entry(1, index)]).await.expect("appends");
+        }
+        // Both ride on the next flush, which never comes.
+        log.purge(log_id(1, 7)).await.expect("purges");
+        log.save_committed(Some(log_id(1, 10))).await.expect("saves");
+        drop(log);
+        writer.await.expect("ends");
+        let mut log = store(&disk.crash(), 1024).expect("opens");
+        assert_eq!(log.get_log_state().await.expect("reads").last_purged_log_id, Some(log_id(1, 7)), "seed {seed}");
+        assert_eq!(log.read_committed().await.expect("reads"), Some(log_id(1, 10)), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_flush_a_disk_that_failed() {
+    let disk = disk(1);
+    let (opened, place) = disk.open_log_with(1024).expect("opens");
+    let (mut log, writer) = LogStore::on_disk(opened, &Tasks::new(), place).expect("opens");
+    log.blocking_append([entry(1, 0)]).await.expect("appends");
+    disk.fail(io::ErrorKind::StorageFull, "No space left on device");
+    assert!(log.blocking_append([entry(1, 1)]).await.is_err());
+    disk.heal();
+    drop(log.save_committed(Some(log_id(1, 1))).await);
+    drop(log);
+    writer.await.expect("ends");
+    let mut log = store(&disk.crash(), 1024).expect("opens");
+    assert_eq!(log.read_committed().await.expect("reads"), None, "nobody knows what the disk lost");
+}
+
 /// What the newest entries take in memory, and that the others are still read.
 #[tokio::test]
 async fn the_cache_keeps_no_more_bytes_than_it_may_and_older_entries_come_from_disk() {

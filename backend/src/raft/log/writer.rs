@@ -78,6 +78,25 @@ impl Place {
             }
         }
     }
+
+    /// Flushes what rode along with no other flush.
+    async fn finish(&self, mut backend: Box<dyn Backend>) {
+        match self {
+            Self::Threads(tasks) => drop(tasks.spawn_blocking(move || finish(backend.as_mut())).await),
+            #[cfg(any(test, feature = "sim"))]
+            Self::Inline { rng, slowest_flush } => {
+                crate::rt::clock::sleep(rng.jitter(*slowest_flush)).await;
+                finish(backend.as_mut());
+            }
+        }
+    }
+}
+
+/// The last flush: nobody waits for it, so its failure is only told.
+fn finish(backend: &mut dyn Backend) {
+    if let Err(error) = backend.sync() {
+        tracing::warn!(%error, "the last notes of the raft log are not on disk; nothing that was acknowledged is among them");
+    }
 }
 
 /// Space being freed beside the writer, one thing at a time, so that no append waits for it.
@@ -103,14 +122,18 @@ impl Sweeping {
     }
 }
 
-/// Runs until every [`super::LogStore`] is gone.
+/// Runs until every [`super::LogStore`] is gone; everything is on disk then, also what nobody waited for.
 pub(super) async fn run(mut backend: Box<dyn Backend>, mut queue: mpsc::Receiver<Work>, shared: Arc<Shared>, place: Place) {
-    let (mut failure, mut sweeping): (Option<String>, _) = (None, Sweeping::default());
+    let (mut failure, mut sweeping, mut unflushed): (Option<String>, _, _) = (None, Sweeping::default(), false);
     loop {
         let mut batch = Vec::new();
         if queue.recv_many(&mut batch, BATCH).await == 0 {
+            if unflushed && failure.is_none() {
+                place.finish(backend).await;
+            }
             return;
         }
+        unflushed = !batch.iter().any(Work::needs_flush);
         if failure.is_none() {
             let Some((returned, written, result)) = place.write(backend, batch).await else { return };
             (backend, batch) = (returned, written);
