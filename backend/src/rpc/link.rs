@@ -54,11 +54,6 @@ impl Waits {
     fn for_a_quick_answer(self) -> bool {
         matches!(self, Self::Write | Self::Read | Self::Urgent)
     }
-
-    /// Whether somebody who waits so goes elsewhere when the connection is silent.
-    pub(super) fn may_go_elsewhere(self) -> bool {
-        matches!(self, Self::Read | Self::Long)
-    }
 }
 
 struct State {
@@ -74,6 +69,8 @@ struct State {
     closing: AtomicBool,
     /// Nothing can be expected of it.
     silent: watch::Sender<bool>,
+    /// How long a silent connection has to say something to who cannot go elsewhere.
+    last_word: Duration,
 }
 
 /// Clone-cheap handle to a connection.
@@ -105,10 +102,22 @@ impl Drop for Seat {
 }
 
 impl Seat {
-    /// Resolves once nothing can be expected of the connection, for who may then go elsewhere; for others never.
+    /// Resolves once nothing can be expected of the connection: at once for who may then go elsewhere, for a write when the other side
+    /// stays silent still. Never for Raft, which has its own deadlines.
     pub(super) async fn must_go(&self) {
-        if !self.waits.may_go_elsewhere() || self.state.silent.subscribe().wait_for(|silent| *silent).await.is_err() {
+        let raft = matches!(self.waits, Waits::Urgent | Waits::Bulk);
+        if raft || self.state.silent.subscribe().wait_for(|silent| *silent).await.is_err() {
             std::future::pending::<()>().await;
+        }
+        if self.waits != Waits::Write {
+            return;
+        }
+        loop {
+            let before = self.state.heard.load(Ordering::Relaxed);
+            clock::sleep(self.state.last_word).await;
+            if self.state.heard.load(Ordering::Relaxed) == before {
+                return;
+            }
         }
     }
 }
@@ -155,6 +164,7 @@ impl Dial<'_> {
             woken: Notify::new(),
             closing: AtomicBool::new(false),
             silent: watch::Sender::new(false),
+            last_word: self.options.sign_of_life,
         };
         let (state, to) = (Arc::new(state), self.to);
         let ended = state.clone();

@@ -44,8 +44,11 @@ use crate::rt::{
 
 /// Bytes of a call, at least allowed: a long list of nothing but small things.
 const CALL_MIN: usize = 4 << 20;
-/// Bytes of one of Raft's messages, at most: far more than an append has, since an entry that is refused stops a follower for good.
-const RAFT_MAX: usize = 64 << 20;
+/// Bytes of one of Raft's messages, at least allowed: twice the largest registration, since an entry that is refused stops a follower
+/// for good.
+const RAFT_MIN: usize = 16 << 20;
+/// Bytes of the entries that go along with the largest one.
+const RAFT_BESIDE: usize = 2 << 20;
 /// Bytes of what opens a change stream or has the state saved, at most.
 const CHANGES_MAX: usize = 64 << 10;
 /// Bytes of all calls being received at a time, in units of 1 KiB.
@@ -242,6 +245,11 @@ impl Inbound {
     fn call_max(&self) -> usize {
         CALL_MIN.max(self.value_max.saturating_mul(2).saturating_add(1 << 20))
     }
+
+    /// An append holds the largest command there may be, and some that are smaller.
+    fn raft_max(&self) -> usize {
+        RAFT_MIN.max(self.call_max().saturating_add(RAFT_BESIDE))
+    }
 }
 
 async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incoming>, tasks: &Tasks) -> Response<Body> {
@@ -256,7 +264,7 @@ async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incomi
         path @ "/v1/snapshot/save" => (path.to_owned(), CHANGES_MAX),
         path @ "/v1/call" => (path.to_owned(), inbound.call_max()),
         path @ "/v1/changes" => (path.to_owned(), CHANGES_MAX),
-        path @ "/v1/raft" => (path.to_owned(), RAFT_MAX),
+        path @ "/v1/raft" => (path.to_owned(), inbound.raft_max()),
         path => return refused(StatusCode::NOT_FOUND, format!("rpc: {path} is not known to this release ({})", env!("CARGO_PKG_VERSION"))),
     };
     let body = match received(request.into_body(), longest, inbound, path == "/v1/raft").await {

@@ -11,11 +11,34 @@ use crate::{
     store::{self, Command, watch::Key},
 };
 
+/// Bytes of a registration in the log, at most: an entry that no message to another server can carry would stop it for good.
+const REGISTRATION_MAX: usize = 8 << 20;
+
+/// How many bytes this takes in the log.
+fn size<T: serde::Serialize>(value: &T) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Plain data, which msgpack can always write.
+    rmp_serde::encode::write_named(&mut count, value).map_or(usize::MAX, |()| count.0)
+}
+
 pub(super) async fn register(call: Call<'_>, asked: Register) -> Result<Answer<()>, Error> {
     let Register { mut registration, transitions } = asked;
     call.server.check_datacenter(&registration.datacenter)?;
     registration.datacenter.clone_from(&call.server.options.datacenter);
     store::validate(&registration).map_err(Error::Refused)?;
+    if size(&(&registration, &transitions)) > REGISTRATION_MAX {
+        return Err(Error::Refused(format!("Request body(registration) too large, max size: {REGISTRATION_MAX} bytes")));
+    }
     let node = call.authorizer.allows(Access::NodeWrite(&registration.node));
     let service = registration.service.as_ref().is_none_or(|s| call.authorizer.allows(Access::ServiceWrite(&s.name)));
     if !node || !service {

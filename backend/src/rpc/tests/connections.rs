@@ -148,6 +148,27 @@ async fn a_read_leaves_a_server_that_fell_silent_and_a_write_is_not_sent_again()
 }
 
 #[tokio::test]
+async fn a_write_at_a_server_that_stays_silent_ends_with_an_unknown_outcome_and_is_not_sent_again() {
+    let ((hung, _), (well, _go_on)) = (Counting::new("hung"), Counting::new("well"));
+    let (one, two) = (Running::with(hung.clone(), |inbound| inbound).await, Running::with(well.clone(), |inbound| inbound).await);
+    let relay = Relay::to(one.address).await;
+    let (servers, pool) = (Servers::new(&Rng::from_seed(1)), Pool::new(quick(), Runtime::system()));
+    servers.set(vec![Server { address: relay.address, ..one.server("hung") }]);
+    pool.call(relay.address, &Request::default(), Leader {}.into()).await.expect("still well");
+    servers.set(vec![Server { address: relay.address, ..one.server("hung") }, two.server("well")]);
+    relay.frozen.send_replace(true);
+    let began = clock::Instant::now();
+    let failure = clock::timeout(SOON, pool.try_call(relay.address, &Request::default(), &write())).await.expect("ends");
+    // Silence, a sign of life in vain, the last word: long before the connection's own probe gives up.
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+    assert_eq!(failure.map(|_| ()), Err(pool::silent()));
+    let forwarder = Forwarder::new(pool, servers.clone(), "dc1", Runtime::system());
+    servers.set(vec![two.server("well")]);
+    forwarder.handle(Request::default(), write()).await.expect("another write");
+    assert_eq!(well.writes.load(Ordering::SeqCst), 1, "only that one");
+}
+
+#[tokio::test]
 async fn a_slow_answer_is_no_silence() {
     let (slow, stand_still) = Counting::new("slow");
     let server = Running::with(slow, |inbound| inbound).await;
@@ -231,6 +252,9 @@ async fn what_is_too_large_is_refused_with_the_limit_and_the_connection_lives() 
     assert_eq!(refused.to_string(), "rpc error making call: request is longer than 4194304 bytes");
     assert_eq!(leader(pool.call(relay.address, &Request::default(), Leader {}.into()).await.expect("answers")), "one");
     assert_eq!(relay.accepted.load(Ordering::SeqCst), 1);
+    let refused = pool.raft(relay.address, 1, vec![0; 17 << 20]).await.expect_err("too large");
+    assert_eq!(refused.to_string(), "rpc error making call: request is longer than 16777216 bytes");
+    assert_eq!(pool.raft(relay.address, 1, vec![7; 9 << 20]).await.map(|answer| answer.len()), Ok(9 << 20));
 }
 
 #[tokio::test]
