@@ -162,6 +162,9 @@ impl ServiceHealth {
     }
 }
 
+/// The tag by which a server tells the others why its disk failed: Raft says nothing any more then. Not there while all is well.
+pub const FAILURE_TAG: &str = "failure";
+
 /// A member of the gossip pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]

@@ -36,6 +36,8 @@ pub struct Server {
     pub can_be_lost: bool,
     /// Version it runs.
     pub version: String,
+    /// Why it takes no part although it runs: its disk failed. Empty when it did not.
+    pub failure: String,
 }
 
 /// A change of leadership as the answering server saw it.

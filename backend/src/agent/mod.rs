@@ -216,7 +216,9 @@ impl Base {
         let gave_up = find_others(joiner, &config, &runtime).await?;
         let (breaking, broken) = watch::channel(None);
         if let Some(raft) = raft.clone() {
-            runtime.tasks.spawn_until_shutdown("end of raft", watch_raft(raft, breaking));
+            let (pool, config, node_id) = (pool.clone(), config.clone(), node_id.clone());
+            let tell = async move |reason: &str| pool.set_tags(options::failed_tags(&config, &node_id, reason)).await;
+            runtime.tasks.spawn_until_shutdown("end of raft", watch_raft(raft, breaking, tell));
         }
         // Last: the members of the last run are tried before they are forgotten.
         if let Some(dir) = config.data_dir.clone().filter(|_| config.server) {
@@ -245,13 +247,17 @@ async fn find_others(joiner: join::Joiner, config: &Config, runtime: &Runtime) -
 }
 
 /// Tells when Raft ends by itself: a failed disk leaves the agent its stale reads, anything else ends it.
-async fn watch_raft(raft: raft::Handle, breaking: watch::Sender<Option<String>>) {
+async fn watch_raft(raft: raft::Handle, breaking: watch::Sender<Option<String>>, tell_others: impl AsyncFn(&str)) {
     match raft.ended().await {
-        raft::Ended::Disk(reason) => tracing::error!(
-            target: "agent",
-            reason,
-            "the disk of this server failed: it left the quorum and answers stale reads only; make room or replace the disk, then restart it"
-        ),
+        raft::Ended::Disk(reason) => {
+            tracing::error!(
+                target: "agent",
+                reason,
+                "the disk of this server failed: it left the quorum and answers stale reads only; make room or replace the disk, then restart it"
+            );
+            // Raft says nothing any more, gossip does.
+            tell_others(&reason).await;
+        }
         raft::Ended::Core(reason) => drop(breaking.send(Some(reason))),
     }
     std::future::pending().await

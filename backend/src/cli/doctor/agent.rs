@@ -221,6 +221,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     let role = if info.config.get("Server") == Some(&Value::Bool(true)) { "server" } else { "client agent" };
     let mut findings = vec![Finding::ok(format!("{} answers: a {role} of datacenter {}.", text("NodeName"), text("Datacenter")))];
     findings.extend(quorum(seen));
+    findings.extend(seen.members.iter().filter(|member| is_server(member) && member.status == 1).filter_map(failed));
     findings.extend(members(seen));
     findings.extend(expectations(seen));
     findings.extend(versions(seen));
@@ -280,6 +281,13 @@ fn quorum(seen: &Seen) -> Option<Finding> {
         let next = "Wait some seconds and look again. If it stays, the servers do not reach each other's RPC port: look at their logs.";
         Finding::problem(format!("Nobody leads, although {reached} of {all} servers are there."), next)
     })
+}
+
+/// A server that runs, but whose disk failed, as it tells the others.
+fn failed(member: &Member) -> Option<Finding> {
+    let reason = member.tags.get(shared::agent::FAILURE_TAG)?;
+    let next = "Make room or replace the disk, then restart that server; until then it answers stale reads only.";
+    Some(Finding::problem(format!("The disk of {} failed, so it takes no part: {reason}.", member.name), next))
 }
 
 /// Whether nobody listens on this RPC address.

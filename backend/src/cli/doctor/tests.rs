@@ -42,6 +42,15 @@ fn a_lost_quorum_names_who_is_missing() {
 }
 
 #[test]
+fn a_server_whose_disk_failed_says_why() {
+    let mut seen = seen(&[1, 1, 1], "127.0.0.1:8300");
+    seen.members[2].tags.insert("failure".to_owned(), "No space left on device".to_owned());
+    let findings = agent::judge(&seen);
+    check(&findings, Severity::Problem, "The disk of s3 failed, so it takes no part: No space left on device.");
+    assert_eq!(exit_code(&findings), 2);
+}
+
+#[test]
 fn what_servers_do_not_agree_on_is_told() {
     let mut seen = seen(&[1, 1], "127.0.0.1:8300");
     for (at, member) in seen.members.iter_mut().enumerate() {

@@ -131,6 +131,7 @@ fn row(raft: &Raft, server: &Server, led: bool) -> Row {
     let state = match (server.healthy, server.gossip.as_str()) {
         (true, _) if leads => ("crown", "ok", "Leads"),
         (true, _) => ("passing", "ok", "Healthy"),
+        _ if !server.failure.is_empty() => ("critical", "crit", "Disk failed"),
         (false, _) if !led && answers => ("passing", "ok", "Answers"),
         (false, "failed") => ("critical", "crit", "Failed"),
         (false, "left" | "leaving") => ("none", "none", "Left"),
@@ -156,7 +157,11 @@ fn row(raft: &Raft, server: &Server, led: bool) -> Row {
         leads,
         voter,
         state,
-        stable: if held == 0 && !led { String::new() } else { format!("for {}", format::span(held)) },
+        stable: match (held, led) {
+            _ if !server.failure.is_empty() => server.failure.clone(),
+            (0, false) => String::new(),
+            _ => format!("for {}", format::span(held)),
+        },
         index: if server.last_index == 0 && !own { String::new() } else { count(if own { raft.last_index } else { server.last_index }) },
         lag: match (led, server.lag) {
             (false, _) => String::new(),

@@ -96,6 +96,10 @@ fn every_server_says_what_losing_it_means() {
             ("n4", "Healthy", "safe to lose")
         ]
     );
+    all.servers[2] = Server { failure: "No space left on device".into(), ..server("n3", "voter", true) };
+    all.servers[2].healthy = false;
+    let failed = super::rows(&all).into_iter().find(|row| row.name == "n3").expect("is there");
+    assert_eq!((failed.state.2, failed.stable.as_str()), ("Disk failed", "No space left on device"));
     assert_eq!((rows[1].lag.as_str(), rows[1].contact.as_str(), rows[2].contact.as_str()), ("2 entries behind", "11 ms ago", "never"));
 }
 
