@@ -13,6 +13,9 @@ use shared::operator::AutopilotConfiguration;
 use super::control::CONSUL_VERSION;
 use crate::{config::Config, dns, gossip, http, local, raft, rpc, server};
 
+/// What `raft_snapshot_interval` stands for when it is 0.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(30);
+
 /// The RPC address as other servers and `/v1/status/leader` name it.
 fn rpc_address(config: &Config) -> String {
     SocketAddr::new(config.advertise_addr, config.addresses.server.port()).to_string()
@@ -28,8 +31,21 @@ pub(super) fn raft(config: &Config, node_id: &str) -> raft::Options {
         multiplier: config.performance.raft_multiplier,
         bootstrap: config.bootstrap,
         snapshot_threshold: config.raft.snapshot_threshold,
+        snapshot_interval: Some(config.raft.snapshot_interval.as_std()).filter(|every| !every.is_zero()).unwrap_or(SNAPSHOT_INTERVAL),
         trailing_logs: config.raft.trailing_logs,
     }
+}
+
+/// Bytes of the reason that the others are told, at most.
+const FAILURE_MAX: usize = 160;
+
+/// As [`tags`], once this server's disk failed.
+pub(super) fn failed_tags(config: &Config, node_id: &str, reason: &str) -> BTreeMap<String, String> {
+    let mut tags = tags(config, node_id);
+    let end = reason.char_indices().map(|(at, _)| at).take_while(|at| *at <= FAILURE_MAX).last().unwrap_or(0);
+    let shown = if reason.len() <= FAILURE_MAX { reason } else { &reason[..end] };
+    tags.insert(shared::agent::FAILURE_TAG.to_owned(), shown.to_owned());
+    tags
 }
 
 /// What the others are told about this agent, at most 512 bytes for the longest names.

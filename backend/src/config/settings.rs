@@ -421,7 +421,7 @@ pub struct Raft {
     pub log_backend: String,
     /// Entries between snapshots.
     pub snapshot_threshold: u64,
-    /// How often a snapshot may be taken.
+    /// How often it is looked whether so many came, up to twice that.
     pub snapshot_interval: Duration,
     /// Entries kept behind a snapshot.
     pub trailing_logs: u64,

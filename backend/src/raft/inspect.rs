@@ -10,7 +10,7 @@ use std::{
 use openraft::EntryPayload;
 
 use super::{
-    Peer, codec,
+    Peer, codec, configuration,
     log::inspect::{self as log, Segment},
     types::{Membership, SnapshotMeta},
 };
@@ -99,7 +99,7 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
                 Ok(entry) => {
                     if let EntryPayload::Membership(membership) = entry.payload {
                         let membership = Membership::new(Some(entry.log_id), membership);
-                        found.peers = peers(&membership);
+                        found.peers = configuration::peers(&[membership.membership()]);
                         newest = Some(membership);
                     }
                 }
@@ -112,11 +112,11 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
         match &mut newest {
             Some(membership) => {
                 recovered.replace(membership);
-                found.peers = peers(membership);
+                found.peers = configuration::peers(&[membership.membership()]);
             }
             // Whatever the snapshot says was replaced, too, unless it is newer than that.
             None if recovered.upto.is_none_or(|upto| upto.index() >= found.snapshot_index) => {
-                found.peers = peers(&Membership::new(None, recovered.membership));
+                found.peers = configuration::peers(&[&recovered.membership]);
             }
             None => {}
         }
@@ -147,7 +147,7 @@ fn snapshots(dir: &Path, found: &mut Inspection) -> io::Result<()> {
         let fault = match (meta, whole) {
             (Ok(meta), Ok(_)) => {
                 if found.snapshot_index == 0 {
-                    (found.snapshot_index, found.peers) = (index, peers(&meta.last_membership));
+                    (found.snapshot_index, found.peers) = (index, configuration::peers(&[meta.last_membership.membership()]));
                 }
                 None
             }
@@ -157,16 +157,4 @@ fn snapshots(dir: &Path, found: &mut Inspection) -> io::Result<()> {
         found.snapshots.push(Part { path: state, size, fault });
     }
     Ok(())
-}
-
-/// The servers of a configuration.
-pub(super) fn peers(membership: &Membership) -> Vec<Peer> {
-    let voters: Vec<_> = membership.voter_ids().collect();
-    let peer = |(id, server): (&super::types::NodeId, &super::types::Server)| Peer {
-        id: id.to_string(),
-        name: server.name.clone(),
-        address: server.address.clone(),
-        voter: voters.contains(id),
-    };
-    membership.nodes().map(peer).collect()
 }

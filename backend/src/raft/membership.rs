@@ -16,7 +16,7 @@ use openraft::{
 use super::{
     Error, Peer,
     service::{Node, fatal, parse_id},
-    types::{NodeId, Server, Types},
+    types::{LogId, NodeId, Server, Types},
 };
 use crate::rt::clock;
 
@@ -57,12 +57,34 @@ impl Node {
     }
 
     async fn change(&self, change: ChangeMembers<NodeId, Server>) -> Result<(), Error> {
-        let changed = clock::timeout(CHANGE, self.raft.change_membership(change, false)).await.map_err(|_| Error::Timeout)?;
+        // Without `retain` a removed voter goes for good.
+        self.change_retaining(change, false).await
+    }
+
+    async fn change_retaining(&self, change: ChangeMembers<NodeId, Server>, retain: bool) -> Result<(), Error> {
+        let deadline = clock::Instant::now() + CHANGE;
+        let changed = clock::timeout(CHANGE, self.raft.change_membership(change, retain)).await.map_err(|_| Error::Timeout)?;
         match changed {
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                // It is done; whoever asks next is to see it.
+                let shown = self.shown(Some(written.log_id));
+                drop(clock::timeout(deadline.saturating_duration_since(clock::Instant::now()), shown).await);
+                Ok(())
+            }
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
             Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
             Err(RaftError::Fatal(error)) => Err(unfinished(error)),
+        }
+    }
+
+    /// Waits until the configuration that is agreed on, as this server shows it, is as new as this entry.
+    async fn shown(&self, entry: Option<LogId>) {
+        let mut metrics = self.metrics.clone();
+        loop {
+            let agreed = *metrics.borrow_watched().committed_membership_config.log_id();
+            if agreed >= entry || metrics.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -83,15 +105,8 @@ impl Node {
         if voters == [id] {
             return Err(Error::Refused("the only voter cannot be demoted".to_owned()));
         }
-        let raft = &self.raft;
         // With `retain` the removed voter stays as a learner.
-        let changed = clock::timeout(CHANGE, raft.change_membership(ChangeMembers::RemoveVoters(BTreeSet::from([id])), true)).await;
-        match changed.map_err(|_| Error::Timeout)? {
-            Ok(_) => Ok(()),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(self.elsewhere(to)),
-            Err(RaftError::APIError(error)) => Err(Error::Refused(error.to_string())),
-            Err(RaftError::Fatal(error)) => Err(unfinished(error)),
-        }
+        self.change_retaining(ChangeMembers::RemoveVoters(BTreeSet::from([id])), true).await
     }
 
     /// Takes a server out of the configuration.
@@ -111,12 +126,14 @@ impl Node {
 
     /// Finishes a change that a former leader began: while it is half done both the old and the new voters have to agree.
     pub(super) async fn settle(&self) -> Result<(), Error> {
-        let half_done = {
+        let (half_done, entry) = {
             let metrics = self.metrics.borrow_watched();
             let configs = metrics.membership_config.membership().get_joint_config();
-            configs.last().filter(|_| configs.len() > 1).cloned()
+            (configs.last().filter(|_| configs.len() > 1).cloned(), *metrics.membership_config.log_id())
         };
         let Some(voters) = half_done else { return Ok(()) };
+        // The next step is refused before the first one is agreed on, which a new leader brings about by itself.
+        clock::timeout(CHANGE, self.shown(entry)).await.map_err(|_| Error::Timeout)?;
         tracing::info!("finishing a change of the raft configuration that was half done");
         let deadline = clock::Instant::now() + CHANGE;
         loop {

@@ -1,6 +1,7 @@
 //! Consensus: openraft glue. No openraft type leaves this module.
 
 mod codec;
+mod configuration;
 mod executor;
 mod inspect;
 mod log;
@@ -12,13 +13,14 @@ mod reception;
 mod recovery;
 #[cfg(test)]
 mod samples;
+mod schedule;
 mod service;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use inspect::{Fault, Inspection, Part, inspect};
 #[cfg(any(test, feature = "sim"))]
@@ -49,8 +51,10 @@ pub struct Options {
     pub multiplier: u32,
     /// Form a cluster of this one server when there is none yet.
     pub bootstrap: bool,
-    /// Entries between snapshots.
+    /// Entries after which a snapshot is taken.
     pub snapshot_threshold: u64,
+    /// How often it is looked whether so many came, up to twice that by chance, so that servers do not all do it at once; 0 for always.
+    pub snapshot_interval: Duration,
     /// Entries kept behind a snapshot.
     pub trailing_logs: u64,
 }
@@ -93,7 +97,7 @@ pub struct Peer {
     pub name: String,
     /// RPC address.
     pub address: String,
-    /// Whether it votes.
+    /// Whether it votes, and nobody has still to agree to that.
     pub voter: bool,
 }
 
@@ -125,8 +129,11 @@ pub struct Status {
     pub applied_index: u64,
     /// Index of the last snapshot; 0 when there is none.
     pub snapshot_index: u64,
-    /// The configuration.
+    /// The configuration; while a change of it is half done, everybody it named or will name.
     pub peers: Vec<Peer>,
+    /// Ids of the voters of which a majority has to agree; two sets, of each of which one has to, while a change is half done.
+    #[serde(default)]
+    pub voter_sets: Vec<Vec<String>>,
     /// Milliseconds since a quorum last confirmed this leader; `None` when it does not lead.
     pub last_quorum_ms: Option<u64>,
     /// Every server of the configuration, only on the leader.
@@ -275,7 +282,7 @@ impl Handle {
 
     /// Waits until somebody leads, at most so long; answers whether somebody does. When this server leads, everything
     /// acknowledged before is applied then.
-    pub async fn wait_for_leader(&self, longest: std::time::Duration) -> bool {
+    pub async fn wait_for_leader(&self, longest: Duration) -> bool {
         self.node.wait_for_leader(longest).await
     }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::{
     Peer, codec,
-    inspect::peers,
+    configuration::peers,
     log::{Opened, Recovered},
     machine::Machine,
     types::{Configuration, Entry, Membership, NodeId, Server},
@@ -181,7 +181,7 @@ pub(super) fn follow(dir: &Path, own: NodeId, opened: &mut Opened, machine: &Mac
     if opened.range.is_none() && known.membership().nodes().next().is_none() {
         return Err(refused("there is no Raft state here to recover; a server without data joins the others instead".to_owned()));
     }
-    let listed = read_peers(&text, Some(&own.to_string()), &peers(&known)).map_err(refused)?;
+    let listed = read_peers(&text, Some(&own.to_string()), &peers(&[known.membership()])).map_err(refused)?;
     let last = match opened.range {
         Some((_, last)) => entry(opened, last)?.map(|entry| entry.log_id),
         None => None,

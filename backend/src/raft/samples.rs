@@ -241,6 +241,7 @@ async fn started_with(name: &str) -> Result<super::Handle, super::Error> {
         multiplier: 5,
         bootstrap: false,
         snapshot_threshold: 1000,
+        snapshot_interval: Duration::ZERO,
         trailing_logs: 1000,
     };
     let alone = Arc::new(super::network::Alone);

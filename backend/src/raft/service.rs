@@ -12,7 +12,7 @@ use std::{
 };
 
 use openraft::{
-    Config, Instant as _, ServerState, SnapshotPolicy,
+    Config, Instant as _, ServerState,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     impls::ProgressResponder,
@@ -21,15 +21,15 @@ use openraft::{
 };
 
 use super::{
-    Contact, Ended, Error, Options, Peer, Replica, Status,
+    Contact, Ended, Error, Options, Replica, Status, configuration,
     log::{self, LogStore, Place},
     logged::{self, Logged},
     machine::{self, Machine, Origin},
     network::{self, Network, Transport},
     reception::Reception,
-    recovery,
+    recovery, schedule,
     snapshot::Archive,
-    types::{NodeId, Raft, Server, Types},
+    types::{LogId, NodeId, Raft, Server, Types},
 };
 use tokio::task::JoinHandle;
 
@@ -50,7 +50,7 @@ const QUORUM_LOST: Duration = Duration::from_secs(2);
 const CLOSE: Duration = Duration::from_secs(10);
 
 type Written = openraft::raft::ClientWriteResponse<Types>;
-type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
+pub(super) type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
 
 /// A running node.
 pub(super) struct Node {
@@ -89,7 +89,7 @@ pub(super) struct Snapshots {
 }
 
 /// What a change of which wakes the watchers of a handle.
-pub(super) type Seen = (Option<NodeId>, Option<super::types::LogId>);
+pub(super) type Seen = (Option<NodeId>, Option<LogId>, Option<LogId>);
 
 fn config(options: &Options) -> Result<Config, Error> {
     // n/5, never below 1.
@@ -102,7 +102,7 @@ fn config(options: &Options) -> Result<Config, Error> {
         election_timeout_max: scaled(500),
         install_snapshot_timeout: 30_000,
         max_payload_entries: 512,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_threshold.max(1)),
+        snapshot_policy: schedule::policy(options),
         max_in_snapshot_log_to_keep: options.trailing_logs,
         replication_lag_threshold: options.snapshot_threshold.saturating_mul(2).max(options.trailing_logs).max(1),
         // Whole segments go anyway; small steps only cost.
@@ -170,6 +170,7 @@ async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Ar
     let network = Network { transport, tasks: tasks.clone() };
     let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
+    schedule::run(&options, raft.clone(), raft.metrics(), runtime.rng.clone(), &tasks);
     let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
     let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
     let (reception, outdated) = (Reception::new(raft.clone(), archive, tasks), OnceLock::new());
@@ -341,7 +342,7 @@ impl Node {
         if metrics.state != ServerState::Leader {
             return false;
         }
-        if metrics.last_applied.is_none_or(|id| id.committed_leader_id().term != metrics.current_term) {
+        if !has_caught_up(&metrics) {
             return false;
         }
         let sole = metrics.membership_config.membership().voter_ids().eq([self.id]);
@@ -368,21 +369,18 @@ impl Node {
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let voters: Vec<NodeId> = membership.voter_ids().collect();
-        let peers: Vec<Peer> = membership
-            .nodes()
-            .map(|(id, server)| Peer {
-                id: id.to_string(),
-                name: server.name.clone(),
-                address: server.address.clone(),
-                voter: voters.contains(id),
-            })
-            .collect();
+        let mut configurations = vec![membership];
+        // A leader knows what is agreed on; others hear of it later, and what they knew of when they started may be long past.
+        if metrics.state == ServerState::Leader && has_caught_up(&metrics) {
+            configurations.push(metrics.committed_membership_config.membership());
+        }
+        let peers = configuration::peers(&configurations);
         let leader = metrics
             .current_leader
             .filter(|_| !cut_off && metrics.running_state.is_ok())
             .map(|id| id.to_string())
             .and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
-        let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index());
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index());
         let last_quorum_ms = match metrics.state {
             // A quorum by itself at any time; openraft only notes the election.
             ServerState::Leader if voters == [self.id] => Some(0),
@@ -409,6 +407,7 @@ impl Node {
             commit_index: index(metrics.local_committed),
             applied_index: index(metrics.last_applied),
             snapshot_index: index(metrics.snapshot),
+            voter_sets: configuration::voter_sets(&configurations),
             peers,
             last_quorum_ms,
         }
@@ -460,7 +459,7 @@ impl Node {
     /// What is watched by [`super::Handle::changed`].
     pub(super) fn seen(&self) -> Seen {
         let metrics = self.metrics.borrow_watched();
-        (metrics.current_leader, *metrics.membership_config.log_id())
+        (metrics.current_leader, *metrics.membership_config.log_id(), *metrics.committed_membership_config.log_id())
     }
 
     /// Resolves once what is watched differs from `seen`; never after the node has stopped.
@@ -481,7 +480,7 @@ impl Node {
     fn has_leader(&self) -> bool {
         let metrics = self.metrics.borrow_watched();
         match metrics.current_leader {
-            Some(id) if id == self.id => metrics.last_applied.is_some_and(|id| id.committed_leader_id().term == metrics.current_term),
+            Some(id) if id == self.id => has_caught_up(&metrics),
             other => other.is_some(),
         }
     }
@@ -529,6 +528,11 @@ impl Node {
             tracing::warn!("raft log is still open");
         }
     }
+}
+
+/// Whether a leader has applied everything of earlier terms.
+fn has_caught_up(metrics: &openraft::metrics::RaftMetrics<Types>) -> bool {
+    metrics.last_applied.is_some_and(|id| id.committed_leader_id().term == metrics.current_term)
 }
 
 fn heard(at: Option<openraft::type_config::alias::SerdeInstantOf<Types>>) -> Option<u64> {

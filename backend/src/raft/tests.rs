@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use shared::kv;
 
 use super::*;
@@ -24,6 +25,7 @@ fn options(id: u8) -> Options {
         multiplier: 5,
         bootstrap: true,
         snapshot_threshold: 16384,
+        snapshot_interval: Duration::ZERO,
         trailing_logs: 10000,
     }
 }
@@ -216,6 +218,48 @@ async fn a_log_without_the_snapshot_it_begins_after_refuses_to_start() {
     assert!(error.contains("no readable snapshot reaches entry "), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn snapshots_are_taken_at_the_interval_once_enough_came_and_keep_the_trailing_logs() {
+    let (threshold, trailing, interval) = (20, 30, Duration::from_secs(30));
+    let options = Options { snapshot_threshold: threshold, trailing_logs: trailing, snapshot_interval: interval, ..options(1) };
+    let handle = start(options, Arc::new(Store::new()), Runtime::seeded(1, 0)).await.expect("starts");
+    assert!(handle.wait_for_leader(SOON).await);
+    let began = clock::Instant::now();
+    let propose = async |count: u64| {
+        for number in 0..count {
+            handle.propose(put(&number.to_string())).await.expect("leads");
+        }
+    };
+    let taken = || handle.status().snapshot_index;
+    propose(threshold + 5).await;
+    clock::sleep_until(began + interval - Duration::from_millis(1)).await;
+    assert_eq!(taken(), 0, "it is not looked yet");
+    clock::sleep_until(began + interval * 2 + SECOND).await;
+    let first = taken();
+    assert!(first > threshold, "{first}");
+    propose(threshold - 1).await;
+    clock::sleep(interval * 10).await;
+    assert_eq!(taken(), first, "too few since");
+    propose(1).await;
+    clock::sleep(interval * 2 + SECOND).await;
+    assert_eq!(taken(), first + threshold);
+    // So many that a restart would read for long: at once.
+    let before = clock::Instant::now();
+    propose(threshold * 8).await;
+    wait_until("a snapshot", || taken() > first + threshold).await;
+    assert!(before.elapsed() < interval / 10, "{:?}", before.elapsed());
+    wait_until("the log before it to go", || purged(&handle) + trailing >= taken().saturating_sub(threshold)).await;
+    assert!(purged(&handle) + trailing <= taken(), "{} of {}", purged(&handle), taken());
+    handle.shutdown().await;
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The last entry that the log no longer has.
+fn purged(handle: &Handle) -> u64 {
+    handle.node.metrics.borrow_watched().purged.map_or(0, |id| id.index())
+}
+
 /// Connects servers in one process; links can be cut.
 #[derive(Clone, Default)]
 struct Hub(Arc<Mutex<Servers>>);
@@ -301,10 +345,48 @@ async fn cluster(hub: &Hub, tune: impl Fn(Options) -> Options) -> Vec<(Handle, A
     for id in 2..=3 {
         servers.push(hub.start(tune(Options { bootstrap: false, ..options(id) })).await);
         let peer = Peer { id: options(id).node_id, name: options(id).node_name, address: options(id).address, voter: true };
-        servers[0].0.add_learner(&peer).await.expect("joins");
-        servers[0].0.promote(&peer.id).await.expect("votes");
+        // Whoever just began to lead, or lost the others for a moment on a busy machine, changes nothing yet.
+        changed(&servers[0].0, async |leader| leader.add_learner(&peer).await).await;
+        changed(&servers[0].0, async |leader| leader.promote(&peer.id).await).await;
     }
     servers
+}
+
+/// Changes the configuration once this server leads.
+async fn changed(leader: &Handle, change: impl AsyncFn(&Handle) -> Result<(), Error>) {
+    let deadline = clock::Instant::now() + SOON;
+    while let Err(error) = change(leader).await {
+        let passes = matches!(error, Error::NoLeader | Error::NotLeader { .. } | Error::Refused(_));
+        assert!(passes && clock::Instant::now() < deadline, "{error}");
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_a_voter_or_gone_only_once_the_others_have_agreed() {
+    let hub = Hub::default();
+    let servers = cluster(&hub, |options| options).await;
+    let leader = servers[0].0.clone();
+    let _fourth = hub.start(Options { bootstrap: false, ..options(4) }).await;
+    let peer = Peer { id: options(4).node_id, name: options(4).node_name, address: options(4).address, voter: true };
+    changed(&leader, async |leader| leader.add_learner(&peer).await).await;
+    let told = |leader: &Handle| leader.status().peers.into_iter().find(|row| row.id == peer.id).map(|row| row.voter);
+    for remove in [false, true] {
+        assert_eq!(told(&leader), Some(remove));
+        // The leader alone counts as nobody.
+        ["127.0.0.2:8300", "127.0.0.3:8300"].iter().for_each(|address| hub.cut(address, true));
+        let before = leader.status().last_index;
+        let (changing, id) = (leader.clone(), peer.id.clone());
+        let change = async move { if remove { changing.remove(&id).await } else { changing.promote(&id).await } };
+        let changing = Runtime::system().tasks.spawn("change", change);
+        wait_until("the change is begun", || leader.status().last_index > before).await;
+        let status = leader.status();
+        assert_eq!(told(&leader), Some(false), "removed: {remove}: {:?}", status.peers);
+        assert_eq!(status.voter_sets.iter().map(Vec::len).collect::<Vec<_>>().iter().sum::<usize>(), 7, "{:?}", status.voter_sets);
+        ["127.0.0.2:8300", "127.0.0.3:8300"].iter().for_each(|address| hub.cut(address, false));
+        changing.await.expect("ends").expect("is agreed on");
+        assert_eq!(told(&leader), (!remove).then_some(true), "whoever asks after the answer sees it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

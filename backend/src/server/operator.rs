@@ -99,13 +99,17 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
     };
     let (health, status) = (call.server.judge(), call.server.raft.status());
     let voters = status.peers.iter().filter(|peer| peer.voter).count();
+    // While a change is half done, the larger majority is the one to have in mind.
+    let quorum = status.voter_sets.iter().map(|voters| voters.len() / 2 + 1).max().unwrap_or(1);
     let leads = status.role == "leader";
     let now = call.server.runtime.clock.wall_ms();
     let stable = call.server.stable.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let members = call.server.members.borrow().clone();
     let rows = health.servers.into_iter().map(|server| {
         let tolerated = health.failure_tolerance > 0 || !server.healthy || !server.voter;
-        let muster = members.iter().find(|member| member.name == server.name).and_then(|member| member.tags.get("muster")).cloned();
+        let tag = |name: &str| members.iter().find(|member| member.name == server.name).and_then(|member| member.tags.get(name)).cloned();
+        // Of itself this server knows more than it told.
+        let own = status.failure.clone().filter(|_| server.name == call.server.options.node_name);
         let contact_ms = status.replicas.iter().find(|replica| replica.id == server.id).and_then(|replica| replica.last_contact_ms);
         Row {
             role: if server.leader {
@@ -122,7 +126,8 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
             last_contact_ms: contact_ms,
             stable_ms: stable.get(&server.id).map_or(0, |(_, _, since)| now.saturating_sub(*since)),
             can_be_lost: leads && tolerated && voters > 1,
-            version: muster.unwrap_or(server.version),
+            version: tag("muster").unwrap_or(server.version),
+            failure: own.or_else(|| tag(shared::agent::FAILURE_TAG)).unwrap_or_default(),
             id: server.id,
             name: server.name,
             address: server.address,
@@ -141,7 +146,7 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
         commit_index: status.commit_index,
         applied_index: status.applied_index,
         snapshot_index: status.snapshot_index,
-        quorum: voters / 2 + 1,
+        quorum,
         failure_tolerance: health.failure_tolerance,
         elections: call.server.elections.lock().unwrap_or_else(PoisonError::into_inner).list(),
         now_ms: now,

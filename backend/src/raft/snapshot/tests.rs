@@ -189,6 +189,7 @@ fn options(id: u8, dir: &Path) -> Options {
         bootstrap: id == 1,
         // Also how many entries are purged at a time.
         snapshot_threshold: 5,
+        snapshot_interval: Duration::ZERO,
         trailing_logs: 0,
     }
 }

@@ -111,7 +111,7 @@ impl View<'_> {
             });
         }
         stable.retain(|id, _| self.status.peers.iter().any(|peer| peer.id == *id));
-        health.failure_tolerance = tolerance(&health.servers);
+        health.failure_tolerance = tolerance(&health.servers, &self.status.voter_sets);
         health
     }
 
@@ -184,11 +184,10 @@ fn rfc3339(at_ms: u64) -> String {
     at.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// How many healthy voters can be lost without losing the quorum.
-pub(in crate::server) fn tolerance(servers: &[ServerHealth]) -> u64 {
-    let voters = servers.iter().filter(|server| server.voter).count();
-    let healthy = servers.iter().filter(|server| server.voter && server.healthy).count();
-    (healthy as u64).saturating_sub(voters as u64 / 2 + 1)
+/// How many healthy voters can be lost without losing the quorum of any of these sets of voters.
+fn tolerance(servers: &[ServerHealth], voter_sets: &[Vec<String>]) -> u64 {
+    let healthy = |voters: &Vec<String>| servers.iter().filter(|server| server.healthy && voters.contains(&server.id)).count();
+    voter_sets.iter().map(|voters| healthy(voters).saturating_sub(voters.len() / 2 + 1) as u64).min().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -223,6 +222,7 @@ mod tests {
         let status = Status {
             role: "leader".into(),
             leader: peers.first().cloned(),
+            voter_sets: vec![peers.iter().map(|peer| peer.id.clone()).collect()],
             peers,
             replicas,
             last_index: 100,
@@ -293,5 +293,16 @@ mod tests {
         scene.status.replicas[2].last_contact_ms = Some(5000);
         let health = scene.view(Instant::now()).health(&mut Stable::new());
         assert!(!health.healthy && health.failure_tolerance == 0 && !health.servers[2].healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_a_change_is_half_done_no_more_can_be_lost_than_both_halves_bear() {
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 1), ("s4", 4)]);
+        scene.status.peers.push(peer("s4", false));
+        let former = scene.status.voter_sets[0].clone();
+        scene.status.voter_sets.push(former.into_iter().chain([uuid("s4")]).collect());
+        let health = scene.view(Instant::now()).health(&mut Stable::new());
+        assert_eq!(health.failure_tolerance, 0, "three of four are needed, and one is dead");
+        assert!(!health.servers[3].voter);
     }
 }

@@ -138,6 +138,7 @@ impl World {
             multiplier: 5,
             bootstrap: false,
             snapshot_threshold: self.snapshot_threshold,
+            snapshot_interval: Duration::ZERO,
             trailing_logs: self.snapshot_threshold / 4,
         }
     }
