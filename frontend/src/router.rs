@@ -66,6 +66,7 @@ impl Place {
         let Some(dc) = parts.next() else { return Self { dc: String::new(), page: Page::Overview } };
         parts.next_if(|part| part == "~default");
         let folder = path.ends_with('/');
+        let last = path.rsplit('/').next().unwrap_or_default();
         let rest: Vec<String> = parts.collect();
         let words: Vec<&str> = rest.iter().map(String::as_str).collect();
         let page = match words.as_slice() {
@@ -84,7 +85,7 @@ impl Place {
             ["nodes"] => Page::Nodes,
             ["nodes", name] => Page::node(name, "health-checks"),
             ["nodes", name, tab] => Page::node(name, tab),
-            ["kv", key @ ..] => keys(key, folder),
+            ["kv", key @ ..] => keys(key, folder, last),
             _ => Page::Unknown,
         };
         Self { dc, page }
@@ -106,7 +107,7 @@ impl Place {
             Page::Nodes => "nodes".to_owned(),
             Page::Node { name, tab } => format!("nodes/{}/{}", one(name), one(tab)),
             Page::Keys { key, action } => {
-                let key = encode_path(key, true);
+                let key = encode_key(key);
                 match action {
                     KeyAction::View if key.is_empty() => "kv".to_owned(),
                     KeyAction::View => format!("kv/{key}"),
@@ -135,10 +136,29 @@ impl Page {
     }
 }
 
-fn keys(parts: &[&str], folder: bool) -> Page {
+/// A key as a path: a slash that browsers or this parser would drop, and a last word that would be an action, are escaped.
+fn encode_key(key: &str) -> String {
+    let words: Vec<&str> = key.split('/').collect();
+    let odd = |at: usize| matches!(words[at], "." | "..") || (words[at].is_empty() && (at == 0 || at + 1 < words.len()));
+    let mut out = String::new();
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            out.push_str(if odd(at - 1) || odd(at) { "%2F" } else { "/" });
+        }
+        match *word {
+            "edit" if at + 1 == words.len() => out.push_str("%65dit"),
+            "create" if at + 1 == words.len() => out.push_str("%63reate"),
+            word => out.push_str(&encode_path(word, false)),
+        }
+    }
+    out
+}
+
+/// `last` is the last word as it stands in the address: an action is written plainly, a key's end never is.
+fn keys(parts: &[&str], folder: bool, last: &str) -> Page {
     let (parts, action) = match parts.split_last() {
-        Some((&"edit", parts)) if !folder && !parts.is_empty() => (parts, KeyAction::Edit),
-        Some((&"create", parts)) if !folder => (parts, KeyAction::Create),
+        Some((&"edit", parts)) if last == "edit" && !folder && !parts.is_empty() => (parts, KeyAction::Edit),
+        Some((&"create", parts)) if last == "create" && !folder => (parts, KeyAction::Create),
         _ => (parts, KeyAction::View),
     };
     let mut key = parts.join("/");
@@ -376,11 +396,28 @@ mod tests {
             Page::keys("a/b#c"),
             keys_page("", KeyAction::Create),
             keys_page("a/", KeyAction::Create),
+            keys_page("a", KeyAction::Edit),
         ];
         for page in pages {
             let place = Place::new("dc1", page);
             assert_eq!(Place::parse(&place.href()), place, "{}", place.href());
         }
+    }
+
+    #[test]
+    fn every_key_has_an_address() {
+        for key in
+            ["/", "/a", "//", "a//b", "a//", "a/edit", "edit", "create", "a/create", "edit/", "a/edit/b", "./a", "a/../b", "..", "a/./"]
+        {
+            for action in [KeyAction::View, KeyAction::Edit] {
+                if action == KeyAction::Edit && key.ends_with('/') {
+                    continue;
+                }
+                let place = Place::new("dc1", keys_page(key, action));
+                assert_eq!(Place::parse(&place.href()), place, "{}", place.href());
+            }
+        }
+        assert_eq!(Place::new("dc1", keys_page("a/b", KeyAction::View)).href(), "dc1/kv/a/b");
     }
 
     #[test]
