@@ -51,11 +51,6 @@ impl Action {
     }
 }
 
-/// Whether a check can be run by its agent when asked.
-pub(crate) fn runnable(check: &Check) -> bool {
-    !matches!(check.kind.as_str(), "" | "ttl" | "alias") && check.id != check::SERF_HEALTH && !check.is_maintenance()
-}
-
 /// Does the action to every instance of the services.
 pub(crate) async fn on_services(action: Action, dc: String, services: Vec<String>) -> Vec<Outcome> {
     let mut jobs: Vec<Job> = Vec::new();
@@ -76,13 +71,13 @@ type Job = Pin<Box<dyn Future<Output = Outcome>>>;
 fn plan(action: &Action, instances: &[ServiceNode]) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     for instance in instances {
+        let has_agent = instance.checks.iter().any(|check| check.id == check::SERF_HEALTH);
         if *action == Action::Run {
-            for check in instance.checks.iter().filter(|check| !check.service_id.is_empty() && runnable(check)) {
+            for check in instance.checks.iter().filter(|check| has_agent && !check.service_id.is_empty() && check.is_runnable()) {
                 jobs.push(Box::pin(run(instance.service.id.clone(), check.clone())));
             }
             continue;
         }
-        let has_agent = instance.checks.iter().any(|check| check.id == check::SERF_HEALTH);
         jobs.push(Box::pin(change(action.clone(), instance.clone(), has_agent)));
     }
     jobs
@@ -152,23 +147,6 @@ async fn all(jobs: Vec<Job>) -> Vec<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_checks_an_agent_runs_by_itself_can_be_run() {
-        let check = |kind: &str, id: &str| Check { kind: kind.to_owned(), id: id.to_owned(), ..Check::default() };
-        let cases = [
-            ("http", "c", true),
-            ("tcp", "c", true),
-            ("ttl", "c", false),
-            ("alias", "c", false),
-            ("", "serfHealth", false),
-            ("http", "_node_maintenance", false),
-            ("", "_service_maintenance:web", false),
-        ];
-        for (kind, id, expected) in cases {
-            assert_eq!(runnable(&check(kind, id)), expected, "{kind} {id}");
-        }
-    }
 
     #[test]
     fn a_run_says_whether_anything_changed() {

@@ -61,6 +61,13 @@ impl Check {
     pub fn is_maintenance(&self) -> bool {
         self.id == NODE_MAINTENANCE || self.id.starts_with(SERVICE_MAINTENANCE_PREFIX)
     }
+
+    /// Whether it is one that an agent runs, and so can run when asked: not one that is reported, mirrored, set by hand, or
+    /// only written into the catalog. Whether its node has an agent is another question.
+    #[must_use]
+    pub fn is_runnable(&self) -> bool {
+        !matches!(self.kind.as_str(), "" | "ttl" | "alias") && self.id != SERF_HEALTH && !self.is_maintenance()
+    }
 }
 
 /// What a catalog check does (`HealthCheckDefinition`). Empty fields are not written.
@@ -372,3 +379,26 @@ pub struct ListChecks {
 
 endpoint!(ListChecks: "GET" -> Page<CheckRow>, this => "muster/catalog/checks",
     query this.page.pairs().into_iter().chain(endpoint::dc(&this.dc)).collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_checks_an_agent_runs_by_itself_can_be_run() {
+        let check = |kind: &str, id: &str| Check { kind: kind.to_owned(), id: id.to_owned(), ..Check::default() };
+        let cases = [
+            ("http", "c", true),
+            ("tcp", "c", true),
+            ("ttl", "c", false),
+            ("alias", "c", false),
+            ("", "serfHealth", false),
+            ("", "written by hand", false),
+            ("http", "_node_maintenance", false),
+            ("", "_service_maintenance:web", false),
+        ];
+        for (kind, id, expected) in cases {
+            assert_eq!(check(kind, id).is_runnable(), expected, "{kind} {id}");
+        }
+    }
+}

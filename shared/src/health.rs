@@ -132,6 +132,12 @@ impl Health {
         checks.into_iter().map(Self::of_check).max().unwrap_or_default()
     }
 
+    /// The health of a node from every check on it. Maintenance of one of its services is that service's alone: it neither
+    /// puts the node into maintenance nor hides how the rest of it is.
+    pub fn of_node<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Self {
+        Self::of_checks(checks.into_iter().filter(|check| check.service_id.is_empty() || !check.is_maintenance()))
+    }
+
     /// The health of a service from its instances: the worst of them, but maintenance counts only when
     /// every instance is in it, since taking some instances out is not an outage.
     pub fn of_instances(instances: impl IntoIterator<Item = Self>) -> Self {
@@ -287,3 +293,28 @@ pub struct GetState {
 }
 
 endpoint!(GetState: "GET" -> Vec<Check>, this => format!("health/state/{}", segment(&this.state)), query this.read.pairs());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{NODE_MAINTENANCE, SERF_HEALTH};
+
+    #[test]
+    fn a_node_is_in_maintenance_only_when_the_node_itself_is() {
+        let check = |id: &str, service_id: &str, status: &str| Check {
+            id: id.to_owned(),
+            service_id: service_id.to_owned(),
+            status: status.into(),
+            ..Check::default()
+        };
+        let alive = check(SERF_HEALTH, "", "passing");
+        let service = check("_service_maintenance:web", "web", "critical");
+        let warns = check("disk", "db", "warning");
+        let node = check(NODE_MAINTENANCE, "", "critical");
+        assert_eq!(Health::of_node([&alive, &service]), Health::Passing);
+        assert_eq!(Health::of_node([&alive, &service, &warns]), Health::Warning);
+        assert_eq!(Health::of_node([&alive, &service, &node]), Health::Maintenance);
+        assert_eq!(Health::of_node([&service]), Health::None, "nothing is known of the node");
+        assert_eq!(Health::of_checks([&alive, &service]), Health::Maintenance, "the instance itself");
+    }
+}

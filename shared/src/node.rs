@@ -45,13 +45,13 @@ pub struct Node {
 pub struct NodeRow {
     /// The node.
     pub node: Node,
-    /// Worst of the node's own checks and of its services' checks.
+    /// Worst of the node's own checks and of its services' checks, see [`Health::of_node`].
     pub health: Health,
     /// Whether gossip knows the node (it has check `serfHealth`); `false` for external nodes.
     pub agent: bool,
     /// `server` or `client` for nodes with an agent, else empty.
     pub role: String,
-    /// Version the agent reported, else empty.
+    /// Version of Muster its agent runs, as gossip knows it; empty for a node without one.
     pub version: String,
     /// Service instances on the node.
     pub services: u32,

@@ -173,6 +173,8 @@ pub struct ServiceRow {
     pub group: String,
     /// Output of the worst check, one line, when the service is not passing.
     pub output: String,
+    /// Whether some agent can run at least one of its checks when asked.
+    pub runnable: bool,
     /// The last hour's states, oldest first; the first point may lie before the hour.
     pub trace: Vec<TracePoint>,
 }

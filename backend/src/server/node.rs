@@ -2,6 +2,8 @@
 //!
 //! Contract: HTTP API, section Catalog.
 
+use std::collections::HashMap;
+
 use shared::{
     catalog::NodeServices as Reply,
     check::SERF_HEALTH,
@@ -86,13 +88,15 @@ fn order(sort: &Sort<'_>) -> Result<Option<Order>, Error> {
 fn page(call: Call<'_>, state: &State, query: &PageQuery, sort: &Sort<'_>) -> Result<Page<NodeRow>, Error> {
     let search = Search::parse(&query.search);
     let order = order(sort)?;
+    let members = call.server.members.borrow().clone();
+    let versions = members.iter().filter_map(|member| Some((member.name.as_str(), member.tags.get("muster")?.as_str()))).collect();
     let has = |node: &Node| query.of.is_empty() || state.services_on(&node.name).any(|i| i.service.name.eq_ignore_ascii_case(&query.of));
     let list = List {
         health: &|record: &&NodeRecord| record.health(),
         matches: &|record| has(&record.node) && search.finds(|| texts(&record.node)),
         order: order.as_ref().map(|order| order as &dyn Fn(&&NodeRecord, &&NodeRecord) -> std::cmp::Ordering),
         name: &|a, b| by_name(&a.node.name, &b.node.name),
-        row: &|record| row(state, record),
+        row: &|record| row(state, record, &versions),
     };
     Ok(list.page(query, sort, state.nodes().filter(|record| call.may_read_node(&record.node.name))))
 }
@@ -103,13 +107,14 @@ fn texts(node: &Node) -> impl Iterator<Item = Text<'_>> {
     [Text::Node(&node.name), Text::Plain(&node.address), Text::Plain(&node.id)].into_iter().chain(addresses).chain(meta)
 }
 
-fn row(state: &State, record: &NodeRecord) -> NodeRow {
+/// `versions` are those of the pool's members, by name.
+fn row(state: &State, record: &NodeRecord, versions: &HashMap<&str, &str>) -> NodeRow {
     let node = &record.node;
     let agent = state.check(&node.name, SERF_HEALTH).is_some();
     let server = state.service_on(&node.name, "consul").filter(|_| agent);
-    let version = server.and_then(|i| i.service.meta.get("version")).or_else(|| node.meta.get("consul-version"));
+    let version = versions.get(node.name.as_str()).filter(|_| agent).copied().unwrap_or_default();
     let health = record.health();
-    let worst = state.checks_on(&node.name).find(|check| health > Health::Passing && Health::of_check(check) == health);
+    let worst = state.checks_on(&node.name).find(|check| health > Health::Passing && Health::of_node([&***check]) == health);
     NodeRow {
         node: (**node).clone(),
         health,
@@ -122,7 +127,7 @@ fn row(state: &State, record: &NodeRecord) -> NodeRow {
             ""
         }
         .to_owned(),
-        version: version.cloned().unwrap_or_default(),
+        version: version.to_owned(),
         services: record.services,
         checks: record.checks,
         changed_at_ms: record.changed_at_ms,

@@ -6,6 +6,7 @@ use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
 
 use shared::{
     catalog::Services,
+    check::SERF_HEALTH,
     health::Health,
     page::{Page, PageQuery},
     service::{Service, ServiceRow, TracePoint},
@@ -124,8 +125,17 @@ fn row(state: &State, summary: &Summary, now_ms: u64) -> ServiceRow {
         source: summary.sources.first().cloned().unwrap_or_default(),
         group: summary.group.clone(),
         output: worst_output(state, summary),
+        runnable: runnable(state, summary),
         trace: trace(&summary.trace, now_ms),
     }
+}
+
+/// Whether some agent runs one of the checks.
+fn runnable(state: &State, summary: &Summary) -> bool {
+    state.instances_of(&summary.name).any(|(record, instance)| {
+        let node = &record.node.name;
+        state.checks_of(node, &instance.service.id).any(|check| check.is_runnable()) && state.check(node, SERF_HEALTH).is_some()
+    })
 }
 
 /// What the worst check of the worst instance says, when the service is not passing.

@@ -47,10 +47,10 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// Worst of all checks on the node.
+    /// Worst of all checks on the node, as [`Health::of_node`] says: a service's maintenance is the service's.
     #[must_use]
     pub fn health(&self) -> Health {
-        worst(&self.checks)
+        worst(&Counts { maintenance: self.own_checks.maintenance, ..self.checks })
     }
 }
 

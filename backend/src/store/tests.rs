@@ -427,7 +427,7 @@ fn assert_consistent(state: &State) {
         state.checks_on(node).for_each(|check| all.add(Health::of_check(check)));
         state.checks_of(node, "").for_each(|check| own.add(Health::of_check(check)));
         assert_eq!((record.checks, record.own_checks), (all, own));
-        assert_eq!(record.health(), Health::of_checks(state.checks_on(node).map(|check| &**check)));
+        assert_eq!(record.health(), Health::of_node(state.checks_on(node).map(|check| &**check)));
         let mut services = 0;
         for instance in state.services_on(node) {
             services += 1;

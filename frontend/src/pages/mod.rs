@@ -3,8 +3,9 @@
 use crate::prelude::*;
 
 use crate::{
-    components::Empty,
+    components::{Empty, Loaded},
     router::{self, Page, use_dc},
+    state::agent::use_agent,
 };
 
 pub(crate) mod gossip;
@@ -25,6 +26,19 @@ pub(crate) fn title(name: impl Fn() -> String + 'static) {
         let dc = dc.get();
         document().set_title(&if dc.is_empty() { "Muster".to_owned() } else { format!("{}, {dc}, Muster", name()) });
     });
+}
+
+/// The bare root, until the agent has told its datacenter.
+#[component]
+pub(crate) fn Nowhere() -> impl IntoView {
+    title(String::new);
+    view! {
+        <div class="page">
+            <h1 class="sr">"Muster"</h1>
+            <Loaded query=use_agent().about what="The agent" lines=8>""</Loaded>
+        </div>
+    }
+    .into_any()
 }
 
 /// An address where nothing is.

@@ -129,7 +129,9 @@ pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
     let words = asked.words;
     if let Some(verb) = asked.verb {
         let (_, on, act) = VERBS[verb];
-        let services = found.services.iter().filter(|_| on == On::Services).map(|row| (&row.name, state(row)));
+        // Nobody can run what is only reported or written into the catalog.
+        let able = |row: &&ServiceRow| on == On::Services && (row.runnable || VERBS[verb].0 != "run");
+        let services = found.services.iter().filter(able).map(|row| (&row.name, state(row)));
         let nodes = found.nodes.iter().filter(|_| on == On::Nodes).map(|row| (&row.node.name, row.node.address.clone()));
         for (name, note) in services.chain(nodes) {
             let (label, icon, deed) = act(name);
@@ -249,15 +251,15 @@ mod tests {
     use super::*;
 
     fn labels(text: &str) -> Vec<String> {
-        let service = |name: &str| ServiceRow { name: name.to_owned(), ..ServiceRow::default() };
-        let services = [service("payments-api"), service("payout")];
+        let service = |name: &str, runnable: bool| ServiceRow { name: name.to_owned(), runnable, ..ServiceRow::default() };
+        let services = [service("payments-api", true), service("payout", false)];
         let keys = ["payments/limits".to_owned(), "other".to_owned()];
         items(text, &Found { services: &services, nodes: &[], keys: &keys }).into_iter().map(|item| item.label).collect()
     }
 
     #[test]
     fn a_verb_acts_on_what_is_found() {
-        assert_eq!(labels("run pay"), ["Run checks of payments-api", "Run checks of payout", "payments-api", "payout"]);
+        assert_eq!(labels("run pay"), ["Run checks of payments-api", "payments-api", "payout"]);
         assert_eq!(labels("maint pay")[0], "Put payments-api into maintenance");
         assert_eq!((service_search("force-leave n"), node_search("force-leave n")), (None, Some("n".to_owned())));
         assert_eq!(asked("run").verb, None, "a verb alone is a word to look for");

@@ -79,6 +79,7 @@ pub(crate) fn key_problem(key: &str) -> Option<&'static str> {
         "" => Some("Give the key a name."),
         k if k.starts_with('/') => Some("A key does not begin with a slash."),
         k if k.contains("//") => Some("Two slashes in a row make a folder without a name."),
+        k if k.split('/').any(|word| matches!(word, "." | "..")) => Some("No address can name a key with . or .. between its slashes."),
         k if k.len() > 8_192 => Some("A key is at most 8,192 bytes long."),
         _ => None,
     }
@@ -199,7 +200,9 @@ mod tests {
 
     #[test]
     fn names_that_make_trouble_are_refused() {
-        for (key, good) in [("a/b", true), ("", false), ("/a", false), ("a//b", false), ("a b", true)] {
+        for (key, good) in
+            [("a/b", true), ("", false), ("/a", false), ("a//b", false), ("a b", true), ("a/./b", false), ("..", false), ("a/..b", true)]
+        {
             assert_eq!(key_problem(key).is_none(), good, "{key}");
         }
     }

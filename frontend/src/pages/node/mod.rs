@@ -16,7 +16,7 @@ use shared::{
 use super::{
     service::{
         Checks, Runs, clock,
-        view::{Owner, join, not_runnable, owner},
+        view::{GONE, Owner, join, not_runnable, owner},
     },
     title,
 };
@@ -55,7 +55,7 @@ impl Model {
     fn runnable(self) -> Vec<Check> {
         self.shown.with(|d| {
             let agent = owner(&d.checks) == Owner::Agent;
-            d.checks.iter().filter(|c| not_runnable(&c.id, &c.kind, agent).is_none()).cloned().collect()
+            d.checks.iter().filter(|c| not_runnable(c, agent).is_none()).cloned().collect()
         })
     }
 }
@@ -113,14 +113,14 @@ pub(crate) fn Node(name: String) -> impl IntoView {
 
 #[component]
 fn Head(model: Model, asking: RwSignal<bool>) -> impl IntoView {
-    let health = Memo::new(move |_| model.shown.with(|d| Health::of_checks(&d.checks)));
+    let health = Memo::new(move |_| model.shown.with(|d| Health::of_node(&d.checks)));
     let there = Memo::new(move |_| model.dump.data.with(Option::is_some));
     let text = Signal::derive(move || model.shown.with(view::headline));
     let address = Memo::new(move |_| model.shown.with(|d| d.address.clone()));
     let owner = model.owner();
     let denied = Signal::derive(move || match owner.get() {
         Owner::Agent => String::new(),
-        Owner::Gone => "The agent of this node does not answer.".to_owned(),
+        Owner::Gone => GONE.to_owned(),
         Owner::External => "This node has no agent, and maintenance needs one.".to_owned(),
     });
     let on = Memo::new(move |_| model.shown.with(|d| d.checks.iter().any(|c| c.id == NODE_MAINTENANCE)));
@@ -258,7 +258,7 @@ fn ChecksTab(model: Model) -> impl IntoView {
             <section class="panel" aria-labelledby="h-chk">
                 <header><h2 id="h-chk">"Checks"</h2></header>
                 {move || checks.with(Vec::is_empty).then(|| view! { <p class="note">"This node has no checks."</p> })}
-                <Checks checks histories=recorded agent=Signal::derive(move || owner.get() != Owner::External) runs=model.runs now=model.now name_service=true/>
+                <Checks checks histories=recorded owner runs=model.runs now=model.now name_service=true/>
             </section>
             <Show when=move || drawn.with(|d| !d.is_empty())>
                 <section class="panel" aria-labelledby="h-lane">

@@ -19,7 +19,7 @@ use crate::{
 /// The node in a few words.
 pub(crate) fn headline(node: &NodeDump) -> String {
     let of = |health: Health| node.checks.iter().filter(|c| Health::of_check(c) == health).count() as u32;
-    match Health::of_checks(&node.checks) {
+    match Health::of_node(&node.checks) {
         Health::Maintenance => "In maintenance".to_owned(),
         Health::Critical => format!("{} failing", format::plural(of(Health::Critical), "check", "checks")),
         Health::Warning => format!("{} warning", format::plural(of(Health::Warning), "check", "checks")),

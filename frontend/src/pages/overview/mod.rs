@@ -75,7 +75,7 @@ fn Needs(rows: Query<Rows<ServiceRow>>, numbers: Query<Numbers>) -> impl IntoVie
         rows.data.with(|page| {
             page.iter()
                 .flat_map(|page| &page.rows)
-                .filter(|row| row.health == Health::Critical)
+                .filter(|row| row.health == Health::Critical && row.runnable)
                 .map(|row| row.name.clone())
                 .collect::<Vec<_>>()
         })
@@ -135,6 +135,7 @@ fn Need(rows: Query<Rows<ServiceRow>>, name: String) -> impl IntoView {
     let health = Signal::derive(move || row.with(|row| row.health));
     let since = move || rows.data.with(|page| page.as_ref().map(|page| row.with(|row| view::since(row, page.now_ms))));
     let (service, hint) = (name.clone(), format!("Run checks of {name} now"));
+    let runnable = Memo::new(move |_| row.with(|row| row.runnable));
     view! {
         <tr>
             <td><HealthMark health shown=false/></td>
@@ -142,7 +143,12 @@ fn Need(rows: Query<Rows<ServiceRow>>, name: String) -> impl IntoView {
             <td class="lm"><Lamps counts=Signal::derive(move || row.with(|row| row.instances))/></td>
             <td class="why" title=move || row.with(|row| row.output.clone())>{move || row.with(view::reason)}</td>
             <td class="ag dim num">{since}</td>
-            <td class="a"><RunButton services=Signal::derive(move || vec![service.clone()]) label="Run" hint ghost=false/></td>
+            <td class="a">
+                {move || runnable.get().then(|| {
+                    let service = service.clone();
+                    view! { <RunButton services=Signal::derive(move || vec![service.clone()]) label="Run" hint=hint.clone() ghost=false/> }
+                })}
+            </td>
         </tr>
     }
 }

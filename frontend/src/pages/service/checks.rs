@@ -9,7 +9,7 @@ use shared::{
 
 use super::{
     model::{Ran, Ref, Runs},
-    view::{self, Outcome},
+    view::{self, GONE, Outcome, Owner},
 };
 use crate::{
     api::query,
@@ -22,9 +22,9 @@ use crate::{
 pub(crate) fn Checks(
     #[prop(into)] checks: Signal<Vec<Check>>,
     #[prop(into)] histories: Signal<Vec<History>>,
-    /// Whether an agent owns them.
+    /// Who runs them.
     #[prop(into)]
-    agent: Signal<bool>,
+    owner: Signal<Owner>,
     runs: Runs,
     now: Signal<u64>,
     /// Says which service a check belongs to: on a node's page.
@@ -51,7 +51,7 @@ pub(crate) fn Checks(
                     let history = Memo::new(move |_| {
                         histories.with(|list| list.iter().find(|h| h.node == wanted.0 && h.check_id == wanted.1).cloned()).unwrap_or_default()
                     });
-                    view! { <CheckItem check history agent runs now name_service/> }
+                    view! { <CheckItem check history owner runs now name_service/> }
                 }
             </For>
         </ul>
@@ -63,7 +63,7 @@ pub(crate) fn Checks(
 fn CheckItem(
     check: Memo<Check>,
     history: Memo<History>,
-    agent: Signal<bool>,
+    owner: Signal<Owner>,
     runs: Runs,
     now: Signal<u64>,
     name_service: bool,
@@ -75,7 +75,7 @@ fn CheckItem(
     let (asked, watched) = ((node.clone(), id.clone()), (node, id));
     // Only the owner knows definition, runs in a row and the next run; it is asked again when the next run should be over.
     let status = query(
-        move || (agent.get() && !quiet).then(|| GetStatus { node: asked.0.clone(), id: asked.1.clone() }),
+        move || (owner.get() != Owner::External && !quiet).then(|| GetStatus { node: asked.0.clone(), id: asked.1.clone() }),
         move |change| change.topic == Topic::Check && change.name == watched.1 && change.node == watched.0,
     );
     Effect::new(move |seen: Option<u64>| {
@@ -92,9 +92,11 @@ fn CheckItem(
             status.refetch();
         }
     });
-    let why_not = Memo::new(move |_| check.with(|c| view::not_runnable(&c.id, &c.kind, agent.get())));
-    let blocked =
-        Memo::new(move |_| status.data.with(|d| d.as_ref().filter(|d| !d.runnable).map(|d| d.reason.clone()).unwrap_or_default()));
+    let why_not = Memo::new(move |_| check.with(|c| view::not_runnable(c, owner.get() != Owner::External)));
+    let blocked = Memo::new(move |_| match owner.get() {
+        Owner::Gone => GONE.to_owned(),
+        _ => status.data.with(|d| d.as_ref().filter(|d| !d.runnable).map(|d| d.reason.clone()).unwrap_or_default()),
+    });
     let run = move || runs.one(check.get_untracked());
     let label = Signal::derive(move || match ran.get() {
         Some(Ran::Pending(since)) => format!("Running, {} s", now.get().saturating_sub(since) / 1000),

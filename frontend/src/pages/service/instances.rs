@@ -163,7 +163,7 @@ fn Chosen(
     let maintained = Memo::new(move |_| row.with(|r| r.checks.iter().any(|c| c.is_maintenance() && !c.service_id.is_empty())));
     let no_agent = Signal::derive(move || match owner.get() {
         Owner::Agent => String::new(),
-        Owner::Gone => "The agent of this node does not answer.".to_owned(),
+        Owner::Gone => view::GONE.to_owned(),
         Owner::External => "This node has no agent, and maintenance needs one.".to_owned(),
     });
     let gone = Signal::derive(move || if owner.get() == Owner::Gone { no_agent.get() } else { String::new() });
@@ -193,7 +193,7 @@ fn Chosen(
             {move || row.with(|r| r.checks.is_empty()).then(|| view! {
                 <p class="note">"This instance has no checks, so nothing is known of its health. DNS hands it out."</p>
             })}
-            <Checks checks histories agent=Signal::derive(move || owner.get() != Owner::External) runs=model.runs now=model.now/>
+            <Checks checks histories owner runs=model.runs now=model.now/>
         </section>
     }
     .into_any()

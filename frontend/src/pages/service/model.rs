@@ -251,9 +251,9 @@ impl Model {
 
 /// The checks of an instance that can be run now, its own only.
 pub(crate) fn runnable(row: &ServiceNode) -> Vec<Check> {
-    let agent = view::owner(&row.checks) != Owner::External;
+    let agent = view::owner(&row.checks) == Owner::Agent;
     let own = row.checks.iter().filter(|c| !c.service_id.is_empty());
-    own.filter(|c| view::not_runnable(&c.id, &c.kind, agent).is_none()).cloned().collect()
+    own.filter(|c| view::not_runnable(c, agent).is_none()).cloned().collect()
 }
 
 /// Turns maintenance of instances on or off, and offers to take it back.

@@ -3,7 +3,7 @@
 //! Never decides what is healthy: that is `shared::health`. Never reads a clock: the server's time is an argument.
 
 use shared::{
-    check::{CheckDefinition, History, Run, SERF_HEALTH, Transition},
+    check::{Check, CheckDefinition, History, Run, SERF_HEALTH, Transition},
     go,
     health::{Counts, Health, ServiceNode, Status},
 };
@@ -139,13 +139,13 @@ pub(crate) fn definition(kind: &str, d: &CheckDefinition) -> Vec<String> {
 }
 
 /// Why a check has no "run" button, said briefly.
-pub(crate) fn not_runnable(check_id: &str, kind: &str, has_agent: bool) -> Option<&'static str> {
-    match (check_id, kind) {
-        (SERF_HEALTH, _) => Some("runs by itself"),
-        (_, "ttl") => Some("the service reports"),
-        (_, "alias") => Some("follows another check"),
-        (_, "maintenance") => Some("set by hand"),
-        _ if !has_agent => Some("no agent runs it"),
+pub(crate) fn not_runnable(check: &Check, has_agent: bool) -> Option<&'static str> {
+    match check.kind.as_str() {
+        _ if check.id == SERF_HEALTH => Some("runs by itself"),
+        _ if check.is_maintenance() => Some("set by hand"),
+        "ttl" => Some("the service reports"),
+        "alias" => Some("follows another check"),
+        _ if !has_agent || !check.is_runnable() => Some("no agent runs it"),
         _ => None,
     }
 }
@@ -343,13 +343,16 @@ pub(crate) enum Owner {
 }
 
 /// Who owns what is on a node, told from the node's checks.
-pub(crate) fn owner(checks: &[shared::check::Check]) -> Owner {
+pub(crate) fn owner(checks: &[Check]) -> Owner {
     match checks.iter().find(|c| c.id == SERF_HEALTH) {
         None => Owner::External,
         Some(c) if c.status == Status::PASSING => Owner::Agent,
         Some(_) => Owner::Gone,
     }
 }
+
+/// Why nothing can be asked of the agent of [`Owner::Gone`].
+pub(crate) const GONE: &str = "The agent of this node does not answer.";
 
 /// What deregistering will do, said before it is done.
 pub(crate) fn consequence(owner: Owner, node: &str, id: &str) -> String {
@@ -368,7 +371,7 @@ pub(crate) fn consequence(owner: Owner, node: &str, id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shared::{check::Check, node::Node, service::Service};
+    use shared::{node::Node, service::Service};
 
     use super::*;
 

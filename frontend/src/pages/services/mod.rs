@@ -220,6 +220,7 @@ fn cells(list: List<ServiceRow>, row: Memo<ServiceRow>) -> AnyView {
     let context = expect_context::<Context>();
     let name = row.read_untracked().name.clone();
     let (select, run, maintain) = (name.clone(), name.clone(), name.clone());
+    let runnable = Memo::new(move |_| row.read().runnable);
     let picked = {
         let name = name.clone();
         move || list.selected.with(|selected| selected.contains(&name))
@@ -245,7 +246,10 @@ fn cells(list: List<ServiceRow>, row: Memo<ServiceRow>) -> AnyView {
         <td class="c-src dim">{move || row.read().source.clone()}</td>
         <td class="c-act">
             <span class="rowact">
-                <IconButton icon="run" label=format!("Run checks of {name}") on_press=move || context.ask.act(Action::Run, vec![run.clone()])/>
+                {move || runnable.get().then(|| {
+                    let (label, run) = (format!("Run checks of {}", run), run.clone());
+                    view! { <IconButton icon="run" label on_press=move || context.ask.act(Action::Run, vec![run.clone()])/> }
+                })}
                 <IconButton icon="maintenance" label=format!("Maintenance of {name}") on_press=move || context.ask.open(Action::Maintain(String::new()), vec![maintain.clone()])/>
             </span>
         </td>
