@@ -112,7 +112,8 @@ impl Place {
                     KeyAction::View if key.is_empty() => "kv".to_owned(),
                     KeyAction::View => format!("kv/{key}"),
                     KeyAction::Edit => format!("kv/{key}/edit"),
-                    KeyAction::Create => format!("kv/{key}create"),
+                    KeyAction::Create if key.is_empty() || key.ends_with('/') => format!("kv/{key}create"),
+                    KeyAction::Create => format!("kv/{key}/create"),
                 }
             }
         };
@@ -129,27 +130,24 @@ impl Page {
         Self::Node { name: name.to_owned(), tab: tab.to_owned() }
     }
 
-    /// A key or, ending with `/`, a folder.
+    /// A key or, ending with `/`, a folder, to look at.
     pub(crate) fn keys(key: &str) -> Self {
-        let action = if key.is_empty() || key.ends_with('/') { KeyAction::View } else { KeyAction::Edit };
-        Self::Keys { key: key.to_owned(), action }
+        Self::Keys { key: key.to_owned(), action: KeyAction::View }
     }
 }
 
-/// A key as a path: a slash that browsers or this parser would drop, and a last word that would be an action, are escaped.
+/// A key as a path. One with words that browsers drop (`..`) or this parser does (empty ones) is written as a single word,
+/// and a last word that would be an action is escaped.
 fn encode_key(key: &str) -> String {
-    let words: Vec<&str> = key.split('/').collect();
-    let odd = |at: usize| matches!(words[at], "." | "..") || (words[at].is_empty() && (at == 0 || at + 1 < words.len()));
-    let mut out = String::new();
-    for (at, word) in words.iter().enumerate() {
-        if at > 0 {
-            out.push_str(if odd(at - 1) || odd(at) { "%2F" } else { "/" });
-        }
-        match *word {
-            "edit" if at + 1 == words.len() => out.push_str("%65dit"),
-            "create" if at + 1 == words.len() => out.push_str("%63reate"),
-            word => out.push_str(&encode_path(word, false)),
-        }
+    let mut words = key.rsplit('/');
+    let last = words.next().unwrap_or_default();
+    if matches!(last, "." | "..") || words.any(|word| matches!(word, "" | "." | "..")) {
+        return encode_path(key, false);
+    }
+    let mut out = encode_path(key, true);
+    if matches!(last, "edit" | "create") {
+        let at = out.len() - last.len();
+        out.replace_range(at..=at, if last == "edit" { "%65" } else { "%63" });
     }
     out
 }
@@ -162,7 +160,7 @@ fn keys(parts: &[&str], folder: bool, last: &str) -> Page {
         _ => (parts, KeyAction::View),
     };
     let mut key = parts.join("/");
-    if !key.is_empty() && (action == KeyAction::Create || (folder && action == KeyAction::View)) {
+    if !key.is_empty() && !key.ends_with('/') && (action == KeyAction::Create || (folder && action == KeyAction::View)) {
         key.push('/');
     }
     Page::Keys { key, action }
@@ -292,6 +290,12 @@ fn origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// What index.html says of `name`, since only the agent or the build know it.
+pub(crate) fn told(name: &str) -> String {
+    let meta = document().query_selector(&format!("meta[name=muster-{name}]")).ok().flatten();
+    meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default()
+}
+
 /// The dashboard's root as a path with slashes at both ends: `/ui/`, `/tools/muster/ui/`.
 pub(crate) fn base() -> String {
     let uri = document().base_uri().ok().flatten().unwrap_or_default();
@@ -406,18 +410,23 @@ mod tests {
 
     #[test]
     fn every_key_has_an_address() {
-        for key in
-            ["/", "/a", "//", "a//b", "a//", "a/edit", "edit", "create", "a/create", "edit/", "a/edit/b", "./a", "a/../b", "..", "a/./"]
-        {
-            for action in [KeyAction::View, KeyAction::Edit] {
-                if action == KeyAction::Edit && key.ends_with('/') {
-                    continue;
-                }
+        let odd =
+            ["/", "/a", "//", "a//b", "a//", "a/edit", "edit", "create", "a/create", "edit/", "a/edit/b", "./a", "a/../b", "a/./", "a/.."];
+        for key in odd {
+            let folder = key.ends_with('/');
+            for action in [KeyAction::View, if folder { KeyAction::Create } else { KeyAction::Edit }] {
                 let place = Place::new("dc1", keys_page(key, action));
-                assert_eq!(Place::parse(&place.href()), place, "{}", place.href());
+                let href = place.href();
+                assert_eq!(Place::parse(&href), place, "{href}");
+                assert!(!href.contains("//") && !href.split('/').any(|word| matches!(word, "." | "..")), "a browser changes {href}");
             }
         }
         assert_eq!(Place::new("dc1", keys_page("a/b", KeyAction::View)).href(), "dc1/kv/a/b");
+    }
+
+    #[test]
+    fn a_key_that_is_found_is_opened_to_look_at() {
+        assert_eq!(Page::keys("a/b"), keys_page("a/b", KeyAction::View));
     }
 
     #[test]

@@ -457,11 +457,11 @@ impl Builder<'_> {
     fn ui(&self) -> Ui {
         let dir = self.text("ui_config.dir", &self.text("ui_dir", ""));
         let path = self.text("ui_config.content_path", &self.text("ui_content_path", "/ui/"));
-        let trimmed = path.trim_matches('/');
+        let words: String = path.split('/').filter(|word| !word.is_empty()).map(|word| format!("{word}/")).collect();
         Ui {
             enabled: self.flag("ui_config.enabled", self.flag("ui", false)) || !dir.is_empty(),
             dir: if dir.is_empty() { None } else { Some(dir.into()) },
-            content_path: if trimmed.is_empty() { "/".to_owned() } else { format!("/{trimmed}/") },
+            content_path: format!("/{words}"),
         }
     }
 

@@ -54,6 +54,8 @@ fn every_rule_has_its_message() {
         "Both the ui and ui-dir flags were specified, please provide only one.\nIf trying to use your own web UI resources, use the \
          ui-dir flag.\nThe web UI is included in the binary so use ui to enable it",
     );
+    check_error("ui_content_path = \"a b\"", "ui-content-path can only contain alphanumeric, -, _, or /. received: /a b/");
+    check_error("ui_config { content_path = \"/v1/\" }", "ui-content-path cannot have 'v[0-9]'. received: /v1/");
     check_error("auto_encrypt { allow_tls = true }", "auto_encrypt.allow_tls can only be used on a server.");
     check_error("autopilot { max_trailing_logs = -1 }", "autopilot.max_trailing_logs cannot be -1. Must be greater than or equal to zero");
     check_error("dns_config { udp_answer_limit = -1 }", "dns_config.udp_answer_limit cannot be -1. Must be greater than or equal to zero");

@@ -121,9 +121,20 @@ pub(super) fn whole(config: &Config, broken: &mut Vec<String>) {
     for address in config.cluster.retry_join.iter().chain(&config.cluster.start_join).filter(|address| address.contains("provider=")) {
         broken.push(format!("retry_join: {address:?}: finding servers through a cloud provider is not supported, name their addresses"));
     }
+    content_path(&config.ui.content_path, broken);
     encrypt(config, broken);
     listeners(config, broken);
     definitions(config, broken);
+}
+
+/// Where the dashboard may live: never where the API does.
+fn content_path(path: &str, broken: &mut Vec<String>) {
+    if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')) {
+        broken.push(format!("ui-content-path can only contain alphanumeric, -, _, or /. received: {path}"));
+    }
+    if matches!(path.as_bytes(), [b'/', b'v', b'0'..=b'9', b'/', ..]) {
+        broken.push(format!("ui-content-path cannot have 'v[0-9]'. received: {path}"));
+    }
 }
 
 fn encrypt(config: &Config, broken: &mut Vec<String>) {

@@ -65,7 +65,8 @@ async fn answer(context: &Arc<Context>, peer: Option<std::net::SocketAddr>, requ
         respond::redirect(&format!("{}{query}", path::encode(path)), with_body)
     };
     let cleaned = path::clean(&path);
-    if cleaned != path {
+    // The dashboard reads its addresses itself: there a key may have any slashes.
+    if cleaned != path && below_ui(&context.options, &path).is_none() {
         return to(&cleaned);
     }
     match context.table.find(&path) {
@@ -141,13 +142,15 @@ fn refuse_method(method: &Method, allow: &str) -> Response {
 fn unmatched(context: &Arc<Context>, path: &str, request: &Request) -> Response {
     let options = &context.options;
     let with_body = matches!(*request.method(), Method::GET | Method::HEAD);
-    if path == "/" {
+    if path == "/" && options.ui_content_path != "/" {
         return if options.ui { to_ui(request.headers(), options, with_body) } else { respond::text(StatusCode::OK, NO_UI) };
     }
-    if options.ui
-        && let Some(file) = path.strip_prefix(options.ui_content_path.as_str())
-    {
-        return if with_body { ui::respond(file, request.headers()) } else { refuse_method(request.method(), "GET,HEAD") };
+    if let Some(file) = below_ui(options, path) {
+        return if with_body {
+            ui::respond(&options.ui_content_path, file, request.headers())
+        } else {
+            refuse_method(request.method(), "GET,HEAD")
+        };
     }
     if options.ui && format!("{path}/") == options.ui_content_path {
         return to_ui(request.headers(), options, with_body);
@@ -157,10 +160,15 @@ fn unmatched(context: &Arc<Context>, path: &str, request: &Request) -> Response 
     response
 }
 
+/// What of a path is below the dashboard's root.
+fn below_ui<'a>(options: &Options, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(options.ui_content_path.as_str()).filter(|_| options.ui && !path.starts_with("/v1/"))
+}
+
 /// To the dashboard; behind a proxy that names its prefix, below that.
 fn to_ui(headers: &HeaderMap, options: &Options, with_body: bool) -> Response {
     if headers.contains_key("x-forwarded-prefix") {
-        return ui::redirect(headers);
+        return ui::redirect(&options.ui_content_path, headers);
     }
     respond::redirect(&options.ui_content_path, with_body)
 }

@@ -189,6 +189,9 @@ fn small(operation: &Operation) -> Result<OperationReply, rpc::Error> {
 async fn paths_and_methods_follow_consuls_rules() {
     let api = Api::start(Options { ui: true, ..Options::default() }, small).await;
     api.check("GET /", 301, "<a href=\"/ui/\">Moved Permanently</a>.\n\n").await;
+    // What is below the dashboard's root is its own business.
+    let (head, _) = api.ask("GET /ui/dc1/kv/a%2F%2Fb").await;
+    assert!(!head.starts_with("HTTP/1.1 301"), "a key keeps its slashes: {head}");
     api.check("GET /v1/kv", 301, "<a href=\"/v1/kv/\">Moved Permanently</a>.\n\n").await;
     api.check("PUT /v1/kv\n\nx", 301, "").await;
     api.check_headers("GET /v1/kv/a//b?raw&x=1", &["Location: /v1/kv/a/b?raw&x=1"], &[]).await;

@@ -1,8 +1,8 @@
 //! Serves the dashboard: the files that the build embedded, under a strict content security policy.
 //!
 //! Never reads a file of the machine (but for a developer's debug build told so by `MUSTER_UI_DIR`), never inlines
-//! anything, and never names an absolute address: every link in the dashboard is relative to one `<base>`, so it
-//! works behind any prefix that a reverse proxy names in `X-Forwarded-Prefix`.
+//! anything, and never names an absolute address but two in index.html: its `<base>`, which every link is relative to, and
+//! where the API is. They follow `ui_content_path` and the prefix that a reverse proxy names in `X-Forwarded-Prefix`.
 
 use axum::{
     body::Body,
@@ -24,10 +24,11 @@ struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/ui_assets.rs"));
 
-/// Where the dashboard is mounted.
-const ROOT: &str = "/ui/";
-/// What index.html says until a proxy's prefix is known.
+/// What index.html says of itself and of the API until root and prefix are known.
 const BASE: &str = r#"<base href="/ui/">"#;
+const API: &str = r#"<meta name="muster-api" content="/v1/">"#;
+/// Where the dashboard is mounted unless it is configured otherwise.
+const ROOT: &str = "/ui/";
 const INDEX: &str = "index.html";
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       font-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
@@ -40,26 +41,27 @@ enum Encoding {
     Identity,
 }
 
-/// Answers a GET. `path` is what follows `/ui/`; a page's path gets index.html, since the browser routes it.
-pub fn respond(path: &str, headers: &HeaderMap) -> Response<Body> {
+/// Answers a GET. `path` is what follows `root`, the dashboard's own path with slashes at both ends; a page's path gets
+/// index.html, since the browser routes it.
+pub fn respond(root: &str, path: &str, headers: &HeaderMap) -> Response<Body> {
     #[cfg(debug_assertions)]
     if let Some(folder) = std::env::var_os("MUSTER_UI_DIR") {
-        return from_disk(std::path::Path::new(&folder), path, headers);
+        return from_disk(std::path::Path::new(&folder), root, path, headers);
     }
     let path = path.trim_start_matches('/');
     match ASSETS.iter().find(|asset| asset.path == path && asset.path != INDEX) {
         Some(asset) => file(asset, headers),
         None if path.starts_with("assets/") => plain(StatusCode::NOT_FOUND, "no such file in this version's dashboard"),
         None => match ASSETS.iter().find(|asset| asset.path == INDEX) {
-            Some(asset) => index(asset, headers),
+            Some(asset) => index(asset, root, headers),
             None => plain(StatusCode::NOT_FOUND, "this muster was built without its dashboard (MUSTER_UI=skip)"),
         },
     }
 }
 
-/// Sends a browser from `/` or `/ui` to the dashboard, keeping a proxy's prefix.
-pub fn redirect(headers: &HeaderMap) -> Response<Body> {
-    let place = HeaderValue::try_from(format!("{}{ROOT}", prefix(headers))).expect("a checked prefix is a header value");
+/// Sends a browser from `/` or `/ui` to the dashboard at `root`, keeping a proxy's prefix.
+pub fn redirect(root: &str, headers: &HeaderMap) -> Response<Body> {
+    let place = HeaderValue::try_from(format!("{}{root}", prefix(headers, root))).expect("a checked prefix is a header value");
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     response.headers_mut().insert(header::LOCATION, place);
@@ -76,18 +78,18 @@ fn file(asset: &Asset, headers: &HeaderMap) -> Response<Body> {
     embedded(asset, headers, response)
 }
 
-fn index(asset: &Asset, headers: &HeaderMap) -> Response<Body> {
-    let prefix = prefix(headers);
-    let etag = format!("\"{}{prefix}\"", asset.hash);
+fn index(asset: &Asset, root: &str, headers: &HeaderMap) -> Response<Body> {
+    let prefix = prefix(headers, root);
+    let standard = prefix.is_empty() && root == ROOT;
+    let etag = if standard { format!("\"{}\"", asset.hash) } else { format!("\"{}{prefix}{root}\"", asset.hash) };
     let response = dressed(asset.mime, &etag, "no-cache");
     if unchanged(headers, &etag) {
         return not_modified(response);
     }
-    if prefix.is_empty() {
+    if standard {
         return embedded(asset, headers, response);
     }
-    let text = String::from_utf8_lossy(asset.raw).replacen(BASE, &based(&prefix), 1);
-    response.map(|_| Body::from(text))
+    response.map(|_| Body::from(placed(asset.raw, &prefix, root)))
 }
 
 fn embedded(asset: &Asset, headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
@@ -130,19 +132,21 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 }
 
 /// The prefix a reverse proxy says it strips, without a slash at its end; empty when there is none or it is not one.
-fn prefix(headers: &HeaderMap) -> Cow<'_, str> {
+fn prefix<'a>(headers: &'a HeaderMap, root: &str) -> Cow<'a, str> {
     let given = headers.get("x-forwarded-prefix").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let given = given.trim().trim_end_matches('/');
     // A proxy may serve under both its prefix and ours.
-    let given = given.strip_suffix("/ui").unwrap_or(given);
+    let given = given.strip_suffix(root.trim_end_matches('/')).unwrap_or(given);
     let plain = given.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
     let rooted = given.starts_with('/') && !given.starts_with("//") && !given.split('/').any(|part| part == "..");
     if plain && rooted && given.len() <= 200 { Cow::Borrowed(given) } else { Cow::Borrowed("") }
 }
 
-/// Only characters that need no escaping pass [`prefix`].
-fn based(prefix: &str) -> String {
-    BASE.replacen(ROOT, &format!("{prefix}{ROOT}"), 1)
+/// index.html for where it is. Only characters that need no escaping pass [`prefix`] and the configuration.
+fn placed(index: &[u8], prefix: &str, root: &str) -> String {
+    let index = String::from_utf8_lossy(index);
+    let index = index.replacen(BASE, &BASE.replacen(ROOT, &format!("{prefix}{root}"), 1), 1);
+    index.replacen(API, &API.replacen("/v1/", &format!("{prefix}/v1/"), 1), 1)
 }
 
 fn accepted(headers: &HeaderMap) -> Encoding {
@@ -173,7 +177,7 @@ fn unchanged(headers: &HeaderMap, etag: &str) -> bool {
 
 /// `cargo xtask dev`: the files as last built.
 #[cfg(debug_assertions)]
-fn from_disk(folder: &std::path::Path, path: &str, headers: &HeaderMap) -> Response<Body> {
+fn from_disk(folder: &std::path::Path, root: &str, path: &str, headers: &HeaderMap) -> Response<Body> {
     let asset = path.starts_with("assets/") && !path.contains("..");
     let file = folder.join(if asset { path } else { INDEX });
     let mime = match file.extension().and_then(|extension| extension.to_str()) {
@@ -187,7 +191,7 @@ fn from_disk(folder: &std::path::Path, path: &str, headers: &HeaderMap) -> Respo
     match std::fs::read(&file) {
         Ok(bytes) if asset => dressed(mime, "\"dev\"", "no-store").map(|_| Body::from(bytes)),
         Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).replacen(BASE, &based(&prefix(headers)), 1);
+            let text = placed(&bytes, &prefix(headers, root), root);
             dressed(mime, "\"dev\"", "no-store").map(|_| Body::from(text))
         }
         Err(_) => plain(StatusCode::NOT_FOUND, "not built yet"),
@@ -210,8 +214,14 @@ mod tests {
         brotli: Some(b"br"),
         gzip: Some(b"gz"),
     };
-    const PAGE: Asset =
-        Asset { path: INDEX, mime: "text/html", hash: "abc", raw: br#"<head><base href="/ui/">"#, brotli: None, gzip: None };
+    const PAGE: Asset = Asset {
+        path: INDEX,
+        mime: "text/html",
+        hash: "abc",
+        raw: br#"<base href="/ui/"><meta name="muster-api" content="/v1/">"#,
+        brotli: None,
+        gzip: None,
+    };
 
     async fn body(response: Response<Body>) -> String {
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body in memory");
@@ -258,28 +268,36 @@ mod tests {
             ("https://evil.example", ""),
         ];
         for (sent, expected) in cases {
-            assert_eq!(prefix(&headers(&[("x-forwarded-prefix", sent)])), expected, "{sent}");
+            assert_eq!(prefix(&headers(&[("x-forwarded-prefix", sent)]), "/ui/"), expected, "{sent}");
         }
     }
 
     #[tokio::test]
-    async fn the_page_is_based_under_the_prefix() {
-        let response = index(&PAGE, &headers(&[("x-forwarded-prefix", "/tools/muster")]));
-        assert_eq!(response.headers()[header::ETAG], "\"abc/tools/muster\"");
-        assert_eq!(body(response).await, r#"<head><base href="/tools/muster/ui/">"#);
-        assert_eq!(body(index(&PAGE, &HeaderMap::new())).await, r#"<head><base href="/ui/">"#);
+    async fn the_page_knows_its_own_path_the_apis_and_a_proxys_prefix() {
+        let proxied = headers(&[("x-forwarded-prefix", "/tools/muster")]);
+        let response = index(&PAGE, "/ui/", &proxied);
+        assert_eq!(response.headers()[header::ETAG], "\"abc/tools/muster/ui/\"");
+        let told = |base: &str, api: &str| format!(r#"<base href="{base}"><meta name="muster-api" content="{api}">"#);
+        assert_eq!(body(response).await, told("/tools/muster/ui/", "/tools/muster/v1/"));
+        assert_eq!(body(index(&PAGE, "/ui/", &HeaderMap::new())).await, told("/ui/", "/v1/"));
+        let elsewhere = index(&PAGE, "/ops/consul/", &HeaderMap::new());
+        assert_eq!(elsewhere.headers()[header::ETAG], "\"abc/ops/consul/\"");
+        assert_eq!(body(elsewhere).await, told("/ops/consul/", "/v1/"));
+        assert_eq!(body(index(&PAGE, "/", &proxied)).await, told("/tools/muster/", "/tools/muster/v1/"));
     }
 
     #[test]
     fn a_missing_file_is_not_the_page() {
-        let response = respond("assets/app-old.js", &HeaderMap::new());
+        let response = respond("/ui/", "assets/app-old.js", &HeaderMap::new());
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
     }
 
     #[test]
     fn the_browser_is_sent_to_the_dashboard() {
-        assert_eq!(redirect(&HeaderMap::new()).headers()[header::LOCATION], "/ui/");
-        assert_eq!(redirect(&headers(&[("x-forwarded-prefix", "/m")])).headers()[header::LOCATION], "/m/ui/");
+        assert_eq!(redirect("/ui/", &HeaderMap::new()).headers()[header::LOCATION], "/ui/");
+        let proxied = headers(&[("x-forwarded-prefix", "/m")]);
+        assert_eq!(redirect("/ui/", &proxied).headers()[header::LOCATION], "/m/ui/");
+        assert_eq!(redirect("/ops/", &proxied).headers()[header::LOCATION], "/m/ops/");
     }
 }

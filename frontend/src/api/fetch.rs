@@ -169,11 +169,9 @@ async fn sent(call: &Call, abort: Option<&AbortSignal>, body: Option<&JsValue>) 
     Ok(response.unchecked_into())
 }
 
-/// The API beside the dashboard: `/ui/` and `/v1/` have the same parent.
+/// The address of the API's path `url`: index.html carries where the API is.
 fn root(url: &str) -> String {
-    let base = crate::router::base();
-    let parent = base.trim_end_matches('/').rfind('/').map_or("/", |end| &base[..=end]);
-    format!("{parent}v1/{url}")
+    crate::router::told("api") + url
 }
 
 fn failed(error: &JsValue) -> Error {

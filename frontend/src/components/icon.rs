@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::prelude::*;
+use crate::{prelude::*, router::told};
 
 thread_local! {
     static SPRITE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -29,8 +29,7 @@ pub(crate) fn Icon(
 fn sprite() -> String {
     SPRITE.with_borrow_mut(|held| {
         if held.is_empty() {
-            let meta = document().query_selector("meta[name=muster-sprite]").ok().flatten();
-            *held = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
+            *held = told("sprite");
         }
         held.clone()
     })
