@@ -13,6 +13,10 @@ use crate::{
 /// Replaces the static skeleton by the app.
 pub(crate) fn mount() {
     let Some(root) = document().get_element_by_id("app") else { return };
+    // boot.js may have started twice, when the first try seemed lost.
+    if !matches!(root.query_selector(".boot"), Ok(Some(_))) {
+        return;
+    }
     root.set_inner_html("");
     dom::mount(&root, App);
 }
@@ -73,7 +77,7 @@ impl Screen {
 
     fn show(self) -> AnyView {
         match self {
-            Self::Nothing => ().into_any(),
+            Self::Nothing => view! { <pages::Nowhere/> }.into_any(),
             Self::Overview => view! { <pages::overview::Overview/> }.into_any(),
             Self::Services => view! { <pages::services::Services/> }.into_any(),
             Self::Service(name) => view! { <pages::service::Service name/> }.into_any(),

@@ -60,19 +60,31 @@ export async function target(host = "127.0.0.1") {
   return state;
 }
 
-// A reverse proxy that serves the agent under a sub-path and says so.
-export async function proxy(url, prefix) {
+// A reverse proxy that serves the agent, under a sub-path if one is given and says so. It can be told to misbehave:
+// `rule(request)` answers `{ status, body }` in place of the agent, and while `silent` no byte of a change stream gets through.
+// `streams` counts the change streams that are open, `calls` the requests to the API.
+export async function proxy(url, prefix = "") {
   const http = await import("node:http");
+  const state = { rule: () => null, silent: false, streams: 0, calls: 0 };
   const server = http.createServer((request, answer) => {
     if (!request.url.startsWith(`${prefix}/`)) return answer.writeHead(404).end("outside the sub-path");
-    const upstream = http.request(url + request.url.slice(prefix.length), { method: request.method, headers: { ...request.headers, "x-forwarded-prefix": prefix } }, (from) => {
-      answer.writeHead(from.statusCode, from.headers);
-      from.pipe(answer);
+    const path = request.url.slice(prefix.length);
+    if (path.startsWith("/v1/")) state.calls += 1;
+    const refusal = state.rule({ method: request.method, path, headers: request.headers });
+    if (refusal) return answer.writeHead(refusal.status, { "content-type": "text/plain" }).end(refusal.body);
+    const stream = path.startsWith("/v1/muster/changes");
+    state.streams += stream ? 1 : 0;
+    const upstream = http.request(url + path, { method: request.method, headers: prefix ? { ...request.headers, "x-forwarded-prefix": prefix } : request.headers }, (from) => {
+      if (!stream || !state.silent) answer.writeHead(from.statusCode, from.headers);
+      from.on("data", (bytes) => (!stream || !state.silent) && answer.write(bytes)).on("end", () => answer.end());
     });
     upstream.on("error", () => answer.destroy());
-    answer.on("close", () => upstream.destroy());
+    answer.on("close", () => {
+      state.streams -= stream ? 1 : 0;
+      upstream.destroy();
+    });
     request.pipe(upstream);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${server.address().port}${prefix}`, stop: () => server.close() };
+  return Object.assign(state, { url: `http://127.0.0.1:${server.address().port}${prefix}`, stop: () => server.close() });
 }

@@ -123,6 +123,78 @@ export const journeys = [
     },
   },
   {
+    name: "keys that end like an action, and the palette's finds, open to be looked at",
+    async steps({ muster, open, until }) {
+      const put = (key, value) => fetch(`${muster.url}/v1/kv/${key}`, { method: "PUT", body: value });
+      for (const key of ["app/edit", "app/create", "edit", "app/a%20b"]) await put(key, `value of ${key}`);
+      const page = await open("/ui/dc1/kv/app/");
+      for (const key of ["edit", "create", "a b"]) {
+        await page.goto(`${muster.url}/ui/dc1/kv/app/`);
+        await main(page).getByRole("link", { name: key, exact: true }).last().click();
+        await main(page).getByText(`value of app/${key.replace(" ", "%20")}`).waitFor();
+        await page.reload();
+        await main(page).getByText(`value of app/${key.replace(" ", "%20")}`).waitFor();
+        await main(page).getByRole("button", { name: "Edit" }).click();
+        await page.getByRole("textbox", { name: "Value" }).waitFor();
+      }
+      await page.keyboard.press("Control+k");
+      await page.keyboard.type("app/ed");
+      await page.getByRole("option", { name: /app\/edit/ }).click();
+      await main(page).getByText("value of app/edit").waitFor();
+      assert.equal(await page.getByRole("textbox", { name: "Value" }).count(), 0, "a key that was looked for is not being edited");
+    },
+  },
+  {
+    name: "maintenance, version and what can be run are shown where they belong",
+    async steps({ muster, open, picture, until }) {
+      await register(muster, "web", { Check: { TTL: "1h", Status: "passing" } });
+      await muster.put("/v1/agent/service/maintenance/web?enable=true&reason=upgrade");
+      await external(muster, "ext1", "mail", "critical");
+      await until("the catalog", async () => (await muster.get("/v1/health/service/web"))?.[0]?.Checks.length === 3);
+      const version = (await muster.get("/v1/agent/self")).Config.Muster;
+      const page = await open("/ui/dc1/nodes");
+      const node = (name) => main(page).getByRole("row", { name: new RegExp(`\\b${name}\\b`) });
+      await node("n1").getByText("Passing").waitFor();
+      await node("n1").getByText(version, { exact: true }).waitFor();
+      await picture(page, "nodes-service-in-maintenance");
+      await muster.put("/v1/agent/maintenance?enable=true&reason=kernel");
+      await node("n1").getByText("Maintenance").waitFor();
+      await muster.put("/v1/agent/maintenance?enable=false");
+      await node("n1").getByText("Passing").waitFor();
+      await page.goto(`${muster.url}/ui/dc1/nodes/n1/health-checks`);
+      await main(page).getByText("the service reports").waitFor();
+      await main(page).getByText("set by hand").waitFor();
+      await main(page).getByText("runs by itself").waitFor();
+      assert.equal(await main(page).getByRole("button", { name: /^Run check now/ }).count(), 0, "nobody can run these");
+      assert.equal(await main(page).getByRole("button", { name: "Run all checks" }).getAttribute("aria-disabled"), "true");
+      await page.goto(`${muster.url}/ui/dc1/overview`);
+      await main(page).getByRole("link", { name: "mail", exact: true }).first().waitFor();
+      assert.equal(await main(page).getByRole("button", { name: /^Run/ }).count(), 0, "a check of the catalog alone is run by nobody");
+      await page.goto(`${muster.url}/ui/dc1/services/mail/instances`);
+      await main(page).getByText("no agent runs it").waitFor();
+      assert.equal(await main(page).getByRole("button", { name: /^Run check now/ }).count(), 0);
+    },
+  },
+  {
+    name: "an edit keeps what the checks found, and maintenance",
+    async steps({ muster, open, target, until }) {
+      const web = await target();
+      await register(muster, "web", { Checks: [{ HTTP: web.url, Interval: "1h", Name: "answers" }, { TTL: "1h", Name: "reports" }] });
+      await muster.put("/v1/muster/check/run/n1/service:web:1");
+      await muster.put("/v1/agent/check/pass/service:web:2?note=well");
+      await muster.put("/v1/agent/service/maintenance/web?enable=true&reason=upgrade");
+      const states = async () => (await muster.get("/v1/health/service/web"))[0].Checks.filter(({ ServiceID }) => ServiceID).map(({ CheckID, Status, Output }) => `${CheckID} ${Status} ${Output}`).sort();
+      await until("the catalog", async () => (await states()).filter((state) => state.includes("passing")).length === 2);
+      const before = await states();
+      const page = await open("/ui/dc1/services/web/instances/n1/web/health-checks?v=edit");
+      await page.getByLabel("Tags").fill("blue");
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await until("the edit", async () => (await muster.get("/v1/health/service/web"))[0].Service.Tags?.[0] === "blue");
+      assert.deepEqual(await states(), before);
+      web.stop();
+    },
+  },
+  {
     name: "every page is accessible in both themes and on a phone",
     async steps({ muster, open, accessible, picture }) {
       await external(muster, "ext1", "mail", "critical", { Tags: ["smtp"], Meta: { group: "platform" } });
@@ -221,6 +293,24 @@ export const journeys = [
       assert.ok(page.url().startsWith(`${behind.url}/ui/`), page.url());
       await page.reload();
       await page.getByRole("heading", { level: 1, name: "consul" }).waitFor();
+      behind.stop();
+    },
+  },
+  {
+    name: "at a path of its own, with and without a reverse proxy before it",
+    args: ["-ui-content-path=/ops/consul/"],
+    async steps({ muster, open, proxy }) {
+      const behind = await proxy(muster.url, "/tools");
+      for (const origin of [muster.url, behind.url]) {
+        const page = await open("/", { origin });
+        await page.getByRole("heading", { level: 1 }).waitFor();
+        await sidebar(page, "Services").click();
+        await main(page).getByRole("link", { name: "consul", exact: true }).click();
+        await page.getByRole("heading", { level: 1, name: "consul" }).waitFor();
+        assert.ok(page.url().startsWith(`${origin}/ops/consul/dc1/services/consul`), page.url());
+        await page.reload();
+        await main(page).getByText("Passing").first().waitFor();
+      }
       behind.stop();
     },
   },

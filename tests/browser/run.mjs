@@ -8,13 +8,14 @@ import * as agent from "./agent.mjs";
 import * as cluster from "./cluster.mjs";
 import { journeys as clusters } from "./clusters.mjs";
 import { journeys as single } from "./journeys.mjs";
+import { journeys as outages } from "./outages.mjs";
 
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const screens = path.resolve(import.meta.dirname, "../../target/screens");
 fs.mkdirSync(screens, { recursive: true });
 const axe = fs.readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const words = process.argv.slice(2);
-const chosen = [...single, ...clusters].filter(({ name }) => words.every((word) => name.includes(word)));
+const chosen = [...single, ...outages, ...clusters].filter(({ name }) => words.every((word) => name.includes(word)));
 
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), "journeys-"));
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: flags, env: { ...process.env, HOME: profile } });
@@ -27,7 +28,7 @@ async function run({ name, args, servers, steps }) {
   const faults = [];
   const contexts = [];
   const open = async (target = "/ui/", options = {}) => {
-    const { origin = muster.url, outage, ...rest } = options;
+    const { origin = muster.url, outage, clock, before, waitUntil, ...rest } = options;
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...rest });
     contexts.push(context);
     const page = await context.newPage();
@@ -40,7 +41,10 @@ async function run({ name, args, servers, steps }) {
     page.on("console", (message) => message.type() === "error" && !ordinary(message) && faults.push(`console: ${message.text()} (${message.location().url})`));
     page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
     page.on("request", (request) => !request.url().startsWith(new URL(origin).origin) && !request.url().startsWith("data:") && faults.push(`request leaves the origin: ${request.url()}`));
-    await page.goto(origin + target);
+    // A journey that turns the page's clock need not wait for its watchdogs.
+    if (clock) await page.clock.install();
+    await before?.(page);
+    await page.goto(origin + target, { waitUntil });
     return page;
   };
   // WCAG 2.2 A and AA, on the page as it stands.

@@ -74,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) index: RwSignal<u64>,
     /// How long the last read took, milliseconds.
     pub(crate) took_ms: RwSignal<Option<f64>>,
+    /// Whether the last read got any answer.
+    pub(crate) reached: RwSignal<bool>,
     inner: StoredValue<Rc<RefCell<Inner>>>,
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn provide() -> Live {
         link: RwSignal::new(Link::Connecting),
         index: RwSignal::new(0),
         took_ms: RwSignal::new(None),
+        reached: RwSignal::new(true),
         inner: StoredValue::new(Rc::default()),
     };
     provide_context(live);
@@ -229,8 +232,10 @@ impl Live {
             }
             event::HELLO | event::BEAT | event::RESET => {
                 let Ok(position) = decode::read::<Position>(event.data.as_bytes()) else { return };
+                // A first stream begins at its opening: what was read before that may have changed in between.
+                let late = self.index.get_untracked() == 0 && self.took_ms.with_untracked(Option::is_some);
                 self.index.set(position.index);
-                if event.name == event::RESET {
+                if late || event.name == event::RESET {
                     self.tell(&News::All);
                 }
             }

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(120);
 /// Refreshes are at least so far apart, and three times as long as one takes.
 const REFRESH_MIN_MS: f64 = 100.0;
 const RETRY_MAX_S: u32 = 30;
+/// A read that takes longer counts as not answered. Longer than a server waits for a leader.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a page shows of a read. Copy it freely.
 pub(crate) struct Query<T: Send + Sync + 'static> {
@@ -99,6 +101,7 @@ where
         accept: Box::new(accept),
         call: RefCell::new(None),
         abort: RefCell::new(None),
+        deadline: Cell::new(None),
         generation: Cell::new(0),
         busy: Cell::new(false),
         again: Cell::new(false),
@@ -122,6 +125,7 @@ struct Driver {
     accept: Box<dyn Fn(Result<Answer, Error>) -> Option<Error>>,
     call: RefCell<Option<Call>>,
     abort: RefCell<Option<AbortController>>,
+    deadline: Cell<Option<TimeoutHandle>>,
     generation: Cell<u64>,
     busy: Cell<bool>,
     /// Something changed while a call was under way.
@@ -180,8 +184,12 @@ impl Driver {
         self.generation.set(generation);
         self.busy.set(true);
         self.again.set(false);
+        if self.retry_in_s.get_untracked() > 0 {
+            self.retry_in_s.set(0);
+        }
         self.started_ms.set(now_ms());
         self.show_skeleton_later();
+        self.give_up_later(generation);
         let driver = Rc::clone(self);
         spawn_local(async move {
             let answer = fetch::call(&call, Some(&abort.signal())).await;
@@ -193,9 +201,16 @@ impl Driver {
 
     fn finish(self: &Rc<Self>, answer: Result<Answer, Error>) {
         self.busy.set(false);
+        if let Some(timer) = self.deadline.take() {
+            timer.clear();
+        }
         if let Ok(answer) = &answer {
             self.took_ms.set(answer.took_ms);
             self.live.took_ms.try_set(Some(answer.took_ms));
+        }
+        let reached = !matches!(answer, Err(Error::Unreachable));
+        if self.live.reached.get_untracked() != reached {
+            self.live.reached.set(reached);
         }
         self.answered.set(true);
         self.slow.try_set(false);
@@ -252,6 +267,23 @@ impl Driver {
     fn poll(self: &Rc<Self>) {
         if !self.busy.get() && !matches!(self.live.link.get_untracked(), Link::Paused | Link::Asleep) {
             self.refresh();
+        }
+    }
+
+    /// Ends the call of this generation if it still is under way after [`DEADLINE`].
+    fn give_up_later(self: &Rc<Self>, generation: u64) {
+        let driver = Rc::clone(self);
+        let give_up = move || {
+            if driver.generation.get() == generation && driver.busy.get() {
+                driver.generation.set(generation + 1);
+                if let Some(abort) = driver.abort.borrow_mut().take() {
+                    abort.abort();
+                }
+                driver.finish(Err(Error::Unreachable));
+            }
+        };
+        if let Some(old) = self.deadline.replace(set_timeout_with_handle(give_up, DEADLINE)) {
+            old.clear();
         }
     }
 

@@ -132,15 +132,21 @@ fn LiveMark() -> impl IntoView {
         Link::Live | Link::Polling if cluster.leaderless.get() => "No leader",
         Link::Connecting => "Connecting",
         Link::Live => "Live",
+        Link::Polling if !live.reached.get() => "No answer",
         Link::Polling => "Every 2 s",
         Link::Paused => "Paused",
         Link::Asleep => "Asleep",
+    };
+    let why = move || match word() {
+        "No answer" => "The agent does not answer. It is asked again all the time.",
+        "Every 2 s" => "Changes do not come through by themselves, a proxy may hold them back: everything is read again every 2 s.",
+        _ => "",
     };
     let paused = move || live.link.get() == Link::Paused;
     let lag = move || live.took_ms.get().filter(|_| live.link.get() == Link::Live).map(format::duration);
     view! {
         <span class=move || format!("live {}", word().to_lowercase().replace(' ', "-"))>
-            <span role="status">{word}</span>
+            <span role="status" title=why>{word}</span>
             <span class="lag dim num" title="The last read took this long">{lag}</span>
             <button
                 type="button"
