@@ -23,3 +23,6 @@ pub mod http;
 
 pub mod agent;
 pub mod cli;
+
+#[cfg(test)]
+mod samples;

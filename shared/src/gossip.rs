@@ -60,7 +60,7 @@ pub struct Member {
     pub role: String,
     /// Version it runs.
     pub version: String,
-    /// Who accuses it, by name, while it is `suspect`.
+    /// Who accuses it, by name, as far as this agent has heard: while it is `suspect`, and when it was declared `failed`.
     pub accused_by: Vec<String>,
 }
 

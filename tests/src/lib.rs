@@ -19,6 +19,7 @@ pub mod network;
 pub mod node;
 pub mod normal;
 pub mod oracle;
+pub mod processor;
 pub mod relay;
 pub mod scenario;
 pub mod wait;

@@ -276,11 +276,16 @@ impl Node {
     /// Processor time used so far, microseconds.
     #[must_use]
     pub fn cpu_us(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        (ticks(11) + ticks(12)) * 10_000
+        cpu_us(&self.child.id().to_string())
     }
+}
+
+/// Processor time a process used so far, microseconds.
+pub(crate) fn cpu_us(process: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    (ticks(11) + ticks(12)) * 10_000
 }
 
 impl Drop for Node {

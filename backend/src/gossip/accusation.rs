@@ -83,8 +83,8 @@ impl Pool {
         if self.suspicions.remove(&node).is_none() {
             return;
         }
-        self.desk.told().accused.remove(&node);
         if self.foca.iter_members().any(|member| member.id().node == node) {
+            self.desk.told().accused.remove(&node);
             self.health.refuted += 1;
             self.worsen(now);
         }

@@ -11,6 +11,8 @@ mod keys;
 mod news;
 mod pool;
 mod roster;
+#[cfg(test)]
+mod samples;
 mod service;
 mod suspicion;
 #[cfg(test)]

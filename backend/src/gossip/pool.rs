@@ -5,7 +5,7 @@
 //! Contract: cluster, section "Gossip".
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     num::{NonZeroU8, NonZeroU32, NonZeroUsize},
     time::Duration,
@@ -60,6 +60,8 @@ pub(super) struct Known {
     pub(super) since: Duration,
     /// The status that was last looked at.
     pub(super) seen: u8,
+    /// Who accused it when it was declared down, as far as this node had heard.
+    pub(super) accusers: BTreeSet<NodeId>,
 }
 
 /// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.
@@ -449,7 +451,9 @@ impl Pool {
             let outdated = self.known.get(&identity.node).is_some_and(|known| known.identity.incarnation > identity.incarnation);
             if !outdated {
                 let seen = self.known.get(&identity.node).map_or(0, |known| known.seen);
-                self.known.insert(identity.node, Known { identity, alive, since: now, seen });
+                let accused = if alive { None } else { self.desk.told().accused.remove(&identity.node) };
+                let accusers = accused.map(|accused| accused.by).unwrap_or_default();
+                self.known.insert(identity.node, Known { identity, alive, since: now, seen, accusers });
                 self.changed = true;
             }
         }

@@ -1,6 +1,9 @@
 //! Everybody a pool knows, as the agent shows them: with names, tags and Consul's statuses.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use foca::State;
 use shared::agent::Member;
@@ -16,7 +19,7 @@ pub(super) struct Detail {
     pub(super) member: Member,
     pub(super) known: Known,
     pub(super) suspected: bool,
-    /// Names of those who accuse it.
+    /// Names of those who accuse it, or did when it was declared failed.
     pub(super) accusers: Vec<String>,
 }
 
@@ -67,7 +70,7 @@ impl Pool {
     }
 
     fn everybody(&self) -> impl Iterator<Item = Known> {
-        let me = Known { identity: self.me(), alive: true, since: Duration::ZERO, seen: status::ALIVE };
+        let me = Known { identity: self.me(), alive: true, since: Duration::ZERO, seen: status::ALIVE, accusers: BTreeSet::new() };
         let own = me.identity.node;
         self.known.values().filter(move |known| known.identity.node != own).cloned().chain([me])
     }
@@ -83,8 +86,11 @@ impl Pool {
                 let node = known.identity.node;
                 let member = member(&known, told.metas.get(&node)?, status_of(&known, told.stays.get(&node)));
                 let suspected = states.get(&node) == Some(&State::Suspect);
-                let accused = told.accused.get(&node).filter(|_| suspected);
-                let accusers = accused.map(|accused| accused.by.iter().map(name).collect()).unwrap_or_default();
+                let accusers = match told.accused.get(&node) {
+                    _ if member.status == status::FAILED => known.accusers.iter().map(name).collect(),
+                    Some(accused) if suspected => accused.by.iter().map(name).collect(),
+                    _ => Vec::new(),
+                };
                 Some(Detail { member, known, suspected, accusers })
             })
             .collect();

@@ -45,7 +45,7 @@ const LAG_TOLD: Duration = Duration::from_secs(1);
 
 /// What one member asks of another on a stream.
 #[derive(Debug, Serialize, Deserialize)]
-enum Ask {
+pub(super) enum Ask {
     /// Tell everything you know; this is what I know.
     Exchange(Knowledge),
     /// Do this to your keys.
@@ -56,7 +56,7 @@ enum Ask {
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
-enum Reply {
+pub(super) enum Reply {
     Exchange(Knowledge),
     Keyring(Held),
     /// As it is now.
@@ -595,13 +595,13 @@ fn dial(with: SocketAddr, error: &std::io::Error) -> String {
 /// Version of the bytes of an exchange.
 const VERSION: u8 = 1;
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     rmp_serde::encode::write_named(&mut bytes, value).expect("plain data, which msgpack can always write");
     bytes
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => rmp_serde::from_slice(rest).map_err(|error| error.to_string()),
         _ => Err("unknown version".to_owned()),

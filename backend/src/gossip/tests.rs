@@ -263,8 +263,17 @@ async fn a_killed_process_is_known_soon_and_nobody_else_is_accused() {
     assert!(lost.elapsed() < Duration::from_secs(9), "{:?}", lost.elapsed());
     for (handle, _) in &pools[..49] {
         let failed = handle.members().iter().filter(|member| member.status != 1).count();
-        assert_eq!((failed, handle.detail().await.refuted), (1, 0));
+        let detail = handle.detail().await;
+        assert_eq!((failed, detail.refuted), (1, 0));
+        // Who said so is still told, and of nobody else.
+        for member in &detail.members {
+            assert!(member.accused_by.is_empty() || member.name == "node-50", "{member:?}");
+            assert!(member.accused_by.iter().all(|by| by.starts_with("node-") && by != "node-50"), "{member:?}");
+        }
     }
+    let told = futures_util::future::join_all(pools[..49].iter().map(|(handle, _)| handle.detail())).await;
+    let heard = told.iter().filter(|pool| pool.members.iter().any(|member| !member.accused_by.is_empty())).count();
+    assert!(heard > 40, "only {heard} of 49 heard who accused it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,6 +133,30 @@ mod tests {
         assert_eq!(decode::<StoredService>(&encode(&stored)), Ok(stored));
     }
 
+    /// How samples are written and what may change is said in [`crate::samples`].
+    #[test]
+    fn what_this_release_stores_stays_readable() {
+        const SAMPLES: crate::samples::Samples = crate::samples::Samples { module: "local", versioned: true };
+        let service: Service =
+            serde_json::from_str(r#"{"ID":"web1","Service":"web","Tags":["a"],"Meta":{"1k":"v"},"Port":80}"#).expect("a service");
+        let service = StoredService { service, token: "t".to_owned() };
+        SAMPLES.check("service", &service, &encode(&service));
+        let definition: CheckDefinition =
+            serde_json::from_str(r#"{"ID":"c","Name":"n","HTTP":"http://x/","Interval":"10s","Header":{"1a":["b"]},"TTL":"5s"}"#)
+                .expect("a definition");
+        let check = StoredCheck { definition, maintenance: true };
+        SAMPLES.check("check", &check, &encode(&check));
+        let report = StoredReport { status: Status::WARNING, output: "slow".to_owned(), expires_at_ms: 1_700_000_000_000 };
+        SAMPLES.check("report", &report, &encode(&report));
+        // One without what was added since.
+        for (name, field) in [("service", "token"), ("check", "maintenance")] {
+            let mut older = SAMPLES.tree(&SAMPLES.kept(name));
+            assert_eq!(crate::samples::remove_field(&mut older, field), 1);
+            let older = SAMPLES.encode(&older);
+            assert!(decode::<StoredService>(&older).is_ok() || decode::<StoredCheck>(&older).is_ok(), "{name} without {field}");
+        }
+    }
+
     #[test]
     fn what_is_not_readable_is_told() {
         assert_eq!(decode::<StoredReport>(&[]), Err("empty".to_owned()));

@@ -1,6 +1,6 @@
 //! Both kinds of store: order, tables, grouping, reopening, failure.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::*;
 
@@ -57,6 +57,39 @@ async fn batches_of_many_callers_are_all_there_after_reopening() {
         tokio::task::yield_now().await;
     };
     assert_eq!(rows(&db, "checks").len(), 500);
+}
+
+/// The database file of a directory, without the blank end that it is created with.
+fn trimmed(dir: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(dir.join("local/db")).expect("reads");
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
+    bytes
+}
+
+/// How samples are written and what may change is said in [`crate::samples`].
+#[tokio::test]
+async fn a_store_of_this_release_stays_readable() {
+    const SAMPLES: crate::samples::Samples = crate::samples::Samples { module: "localdb", versioned: false };
+    let now = tempfile::tempdir().expect("temp dir");
+    let db = LocalDb::open(Some(now.path())).expect("opens");
+    let blank = std::fs::metadata(now.path().join("local/db")).expect("is there").len();
+    db.commit(vec![put("services", "web", "1"), put("members", "at:10.0.0.1:8301", "")]).await.expect("stores");
+    db.commit(vec![put("services", "web", "2"), put("members", "left", "")]).await.expect("stores");
+    drop(db);
+    // Where things lie in the file is up to its library: only the kept one is read.
+    let kept = SAMPLES.sample("db", &trimmed(now.path()));
+    let conf = SAMPLES.sample("conf", &std::fs::read(now.path().join("local/conf")).expect("reads"));
+    let old = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir_all(old.path().join("local/blobs")).expect("creates");
+    std::fs::write(old.path().join("local/conf"), conf).expect("writes");
+    let mut whole = kept;
+    whole.resize(usize::try_from(blank).expect("small").max(whole.len()), 0);
+    std::fs::write(old.path().join("local/db"), whole).expect("writes");
+    let db = LocalDb::open(Some(old.path())).expect("an old store opens");
+    assert_eq!(rows(&db, "services"), [pair("web", "2")]);
+    assert_eq!(rows(&db, "members"), [pair("at:10.0.0.1:8301", ""), pair("left", "")]);
+    db.commit(vec![put("services", "web", "3")]).await.expect("goes on");
+    assert_eq!(rows(&db, "services"), [pair("web", "3")]);
 }
 
 #[tokio::test]

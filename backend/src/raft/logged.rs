@@ -143,7 +143,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Named<A> {
 
 /// Any value of the encoding, whatever it means.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Nothing,
     Bool(bool),
     Negative(i64),

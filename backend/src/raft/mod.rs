@@ -25,6 +25,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub use inspect::{Fault, Inspection, Part, inspect};
 #[cfg(any(test, feature = "sim"))]
 pub use log::{faulty, flaw::Flaw};
+#[cfg(test)]
+pub(crate) use logged::Value;
 pub use network::{Lane, Transport, TransportError};
 pub use recovery::read_peers;
 use serde::{Deserialize, Serialize};

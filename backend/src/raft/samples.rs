@@ -1,10 +1,8 @@
 //! Bytes of this release as they lie on disk and travel between servers, kept in `testdata`: every later release has to read them.
 //!
-//! Run the tests with `UPDATE_SAMPLES=1` to write samples of a kind that is new; a sample that is there only changes together with
-//! the format's version. A release one minor newer adds fields, which are ignored; one older lacks some, which have defaults.
-//! Contract: cluster, section "Upgrades and versions".
+//! How samples are written and what may change is said in [`crate::samples`]. Contract: cluster, section "Upgrades and versions".
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use openraft::{
     EntryPayload, RaftLogReader as _,
@@ -25,6 +23,7 @@ use super::{
 };
 use crate::{
     rt::{Rng, Tasks},
+    samples::{Samples, remove_field},
     store::Command,
 };
 
@@ -75,74 +74,19 @@ fn append() -> Message {
     Message::Append(AppendEntriesRequest { vote, prev_log_id: Some(log_id(1, 0)), entries: entries(), leader_commit: Some(log_id(2, 2)) })
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/raft/testdata").join(format!("{name}-v1.bin"))
-}
+const SAMPLES: Samples = Samples { module: "raft", versioned: true };
 
 /// What is kept under this name in `testdata`.
 fn kept(name: &str) -> Vec<u8> {
-    fs::read(path(name)).unwrap_or_else(|error| panic!("{}: {error}", path(name).display()))
-}
-
-/// As [`kept`], written anew when asked to.
-fn sample(name: &str, now: &[u8]) -> Vec<u8> {
-    let path = path(name);
-    if std::env::var_os("UPDATE_SAMPLES").is_some() {
-        fs::create_dir_all(path.parent().expect("it has one")).expect("created");
-        fs::write(&path, now).expect("written");
-    }
-    kept(name)
-}
-
-/// A struct gets one more field, everywhere; maps by id and the names of variants are left alone.
-fn add_fields(value: &mut Value) {
-    match value {
-        Value::List(values) => values.iter_mut().for_each(add_fields),
-        Value::Map(pairs) => {
-            pairs.iter_mut().for_each(|(_, value)| add_fields(value));
-            let first = |(key, _): &(Value, Value)| match key {
-                Value::Text(key) => key.chars().next(),
-                _ => None,
-            };
-            let names = pairs.first().and_then(first);
-            let is_variant = pairs.len() == 1 && names.is_some_and(|name| name.is_ascii_uppercase() || name == '~');
-            if names.is_some_and(|name| name.is_ascii_alphabetic()) && !is_variant {
-                pairs.push((Value::Text("added_later".into()), Value::List(vec![Value::Number(7), Value::Nothing])));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn remove_field(value: &mut Value, name: &str) -> usize {
-    match value {
-        Value::List(values) => values.iter_mut().map(|value| remove_field(value, name)).sum(),
-        Value::Map(pairs) => {
-            let before = pairs.len();
-            pairs.retain(|(key, _)| *key != Value::Text(name.into()));
-            before - pairs.len() + pairs.iter_mut().map(|(_, value)| remove_field(value, name)).sum::<usize>()
-        }
-        _ => 0,
-    }
+    SAMPLES.kept(name)
 }
 
 fn tree(bytes: &[u8]) -> Value {
-    codec::decode(bytes).expect("is msgpack")
+    SAMPLES.tree(bytes)
 }
 
-/// This release writes what it wrote, reads it, and reads what the next release adds fields to.
 fn check<T: Serialize + DeserializeOwned + std::fmt::Debug>(name: &str, value: &T) {
-    let now = codec::encode(value).expect("encodes");
-    let kept = sample(name, &now);
-    assert_eq!(now, kept, "{name} is written in another way than it was");
-    let read: T = codec::decode(&kept).expect("what was written is read");
-    assert_eq!(format!("{read:?}"), format!("{value:?}"), "{name}");
-    let mut newer = tree(&kept);
-    add_fields(&mut newer);
-    let newer = codec::encode(&newer).expect("encodes");
-    assert!(newer.len() > kept.len() || !kept.contains(&b'_'), "{name} has more fields now");
-    let read: T = codec::decode(&newer).unwrap_or_else(|error| panic!("{name} with more fields: {error}"));
-    assert_eq!(format!("{read:?}"), format!("{value:?}"), "{name} with more fields");
+    SAMPLES.check(name, value, &codec::encode(value).expect("encodes"));
 }
 
 #[test]
@@ -189,7 +133,7 @@ async fn a_segment_of_this_release_stays_readable() {
     let (mut log, _) = LogStore::on_disk(opened, &Tasks::new(), place).expect("opens");
     log.blocking_append(entries()).await.expect("appends");
     let name = "00000000000000000001.wal";
-    let kept = sample("segment", &disk.contents(name));
+    let kept = SAMPLES.sample("segment", &disk.contents(name));
     let now = disk.contents(name);
     let (same, blank) = now.split_at(kept.len().min(now.len()));
     assert!(same == kept && blank.iter().all(|byte| *byte == 0), "a segment is written in another way than it was");

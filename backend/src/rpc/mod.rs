@@ -11,6 +11,8 @@ mod operation;
 mod pool;
 mod protocol;
 mod router;
+#[cfg(test)]
+mod samples;
 mod servers;
 mod snapshot;
 mod stream;

@@ -84,6 +84,33 @@ enum Up {
     Answer { id: u64, result: Result<AgentReply, Error> },
 }
 
+/// What a message is that cannot be read: a later release has more kinds of them, and more that an agent can be asked or answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Unreadable {
+    /// Of a kind that this release does not have: it is skipped.
+    Kind(String),
+    /// One with a number that waits for an end.
+    Numbered(u64),
+    /// No message at all.
+    Noise,
+}
+
+/// Looks what cannot be read. `known` are the kinds there are, `numbered` is the one with a number.
+fn unreadable(bytes: &[u8], known: &[&str], numbered: &str) -> Unreadable {
+    #[derive(Deserialize)]
+    struct Numbered {
+        id: u64,
+    }
+    match wire::decode::<wire::Tag>(bytes) {
+        Ok(wire::Tag(kind)) if kind == numbered => {
+            let found = wire::decode::<HashMap<String, Numbered>>(bytes).ok().and_then(|found| found.into_values().next());
+            found.map_or(Unreadable::Noise, |found| Unreadable::Numbered(found.id))
+        }
+        Ok(wire::Tag(kind)) if !known.contains(&kind.as_str()) => Unreadable::Kind(kind),
+        _ => Unreadable::Noise,
+    }
+}
+
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<AgentReply, Error>>>>>;
 
 /// One open stream.
@@ -187,16 +214,22 @@ impl AgentStreams {
             let next = tokio::select! {
                 () = down.closed() => break,
                 _ = newer.changed() => break,
-                next = frames.next() => next,
+                next = frames.next_bytes() => next,
             };
-            match next {
-                Ok(Some(Up::Answer { id, result })) => {
-                    if let Some(answered) = locked(&waiting).remove(&id) {
-                        drop(answered.send(result));
+            let Ok(Some(bytes)) = next else { break };
+            let (id, result) = match wire::decode::<Up>(&bytes) {
+                Ok(Up::Answer { id, result }) => (id, result),
+                Ok(Up::Hello(_)) => continue,
+                Err(why) => match unreadable(&bytes, &["Hello", "Answer"], "Answer") {
+                    Unreadable::Numbered(id) => {
+                        (id, Err(Error::Refused(format!("unreadable answer of the agent of node {node:?}: {why}"))))
                     }
-                }
-                Ok(Some(Up::Hello(_))) => {}
-                Ok(None) | Err(_) => break,
+                    Unreadable::Kind(_) => continue,
+                    Unreadable::Noise => break,
+                },
+            };
+            if let Some(answered) = locked(&waiting).remove(&id) {
+                drop(answered.send(result));
             }
         }
         let mut open = locked(&self.open);
@@ -261,13 +294,18 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
     let seats = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
         let next = tokio::select! {
-            next = frames.next() => next,
+            next = frames.next_bytes() => next,
             () = seat.must_go() => return "the server is silent".to_owned(),
         };
-        match next {
-            Ok(Some(Down::Welcome)) => {}
-            Ok(Some(Down::Refused(why))) => return why,
-            Ok(Some(Down::Call { id, payload, token })) => {
+        let bytes = match next {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return "the server closed it".to_owned(),
+            Err(why) => return why,
+        };
+        match wire::decode::<Down>(&bytes) {
+            Ok(Down::Welcome) => {}
+            Ok(Down::Refused(why)) => return why,
+            Ok(Down::Call { id, payload, token }) => {
                 let (callee, up) = (Arc::clone(callee), up.clone());
                 let Ok(taken) = Arc::clone(&seats).try_acquire_owned() else {
                     let refusal = Err(Error::Refused("the agent has too many calls under way".to_owned()));
@@ -282,8 +320,92 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
                     drop(taken);
                 });
             }
-            Ok(None) => return "the server closed it".to_owned(),
-            Err(why) => return why,
+            Err(why) => match unreadable(&bytes, &["Welcome", "Refused", "Call"], "Call") {
+                Unreadable::Numbered(id) => {
+                    let release = env!("CARGO_PKG_VERSION");
+                    let refusal = Error::Refused(format!("the agent (release {release}) does not know what it is asked: {why}"));
+                    drop(up.try_send(Up::Answer { id, result: Err(refusal) }));
+                }
+                Unreadable::Kind(kind) => tracing::debug!(kind, "a message of a later release is skipped"),
+                Unreadable::Noise => return why,
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::{agent, check, gossip};
+
+    use super::{super::samples::SAMPLES, *};
+    use crate::samples::rename;
+
+    fn payloads() -> Vec<(&'static str, Payload)> {
+        let text = |text: &str| text.to_owned();
+        let registration = Box::new(agent::ServiceRegistration { name: text("web"), port: 80, ..Default::default() });
+        vec![
+            ("run-check", Payload::RunCheck { check_id: text("c1") }),
+            ("check-status", Payload::CheckStatus { check_id: text("c1") }),
+            ("register-service", Payload::RegisterService { registration, replace_existing_checks: true }),
+            ("deregister-service", Payload::DeregisterService { service_id: text("web") }),
+            ("service-maintenance", Payload::ServiceMaintenance { service_id: text("web"), enable: true, reason: text("why") }),
+            ("node-maintenance", Payload::NodeMaintenance { enable: false, reason: text("") }),
+            ("services", Payload::Services),
+            ("gossip", Payload::Gossip),
+        ]
+    }
+
+    fn replies() -> Vec<(&'static str, AgentReply)> {
+        let run = check::Run { node: "n1".to_owned(), check_id: "c1".to_owned(), duration_ms: 5, ..Default::default() };
+        let status = check::CheckStatus { check_id: "c1".to_owned(), last_run: Some(run.clone()), ..Default::default() };
+        let service = agent::AgentService { id: "web".to_owned(), port: 80, ..Default::default() };
+        let pool = gossip::Pool { node: "n1".to_owned(), ..Default::default() };
+        vec![
+            ("done", AgentReply::Done),
+            ("run", AgentReply::Run(Box::new(run))),
+            ("check-status", AgentReply::CheckStatus(Box::new(status))),
+            ("services", AgentReply::Services(BTreeMap::from([("1web".to_owned(), service)]))),
+            ("gossip", AgentReply::Gossip(Box::new(pool))),
+        ]
+    }
+
+    fn check<T: Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(name: &str, value: &T) {
+        SAMPLES.check(name, value, &wire::encode(value).expect("encodes"));
+    }
+
+    #[test]
+    fn what_goes_over_an_agents_stream_stays_readable() {
+        check("stream-welcome", &Down::Welcome);
+        check("stream-refused", &Down::Refused("why".to_owned()));
+        for (name, payload) in payloads() {
+            check(&format!("stream-call-{name}"), &Down::Call { id: 7, payload, token: "t".to_owned() });
+        }
+        check("stream-hello", &Up::Hello(Greeting { node: "n1".to_owned(), id: "i".to_owned() }));
+        for (name, reply) in replies() {
+            check(&format!("stream-answer-{name}"), &Up::Answer { id: 7, result: Ok(reply) });
+        }
+        check("stream-answer-refused", &Up::Answer { id: 7, result: Err(Error::NotFound("why".to_owned())) });
+    }
+
+    #[test]
+    fn what_a_later_release_asks_is_told_from_noise() {
+        let later = |name: &str, from: &str, to: &str| {
+            let mut tree = SAMPLES.tree(&SAMPLES.kept(name));
+            rename(&mut tree, from, to);
+            SAMPLES.encode(&tree)
+        };
+        let known = &["Welcome", "Refused", "Call"];
+        let asked = later("stream-call-run-check", "RunCheck", "RunChecks");
+        assert!(wire::decode::<Down>(&asked).expect_err("not known").contains("RunChecks"));
+        assert_eq!(unreadable(&asked, known, "Call"), Unreadable::Numbered(7));
+        let answered = later("stream-answer-run", "Run", "Runs");
+        assert_eq!(unreadable(&answered, &["Hello", "Answer"], "Answer"), Unreadable::Numbered(7));
+        let kind = later("stream-call-run-check", "Call", "Move");
+        assert_eq!(unreadable(&kind, known, "Call"), Unreadable::Kind("Move".to_owned()));
+        assert_eq!(unreadable(&later("stream-welcome", "Welcome", "Pause"), known, "Call"), Unreadable::Kind("Pause".to_owned()));
+        assert_eq!(unreadable(&[1, 0xc1], known, "Call"), Unreadable::Noise);
+        assert_eq!(unreadable(&[9, 1], known, "Call"), Unreadable::Noise);
     }
 }

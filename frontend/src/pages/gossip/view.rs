@@ -150,6 +150,12 @@ pub(super) fn accused(pool: &Pool, most: usize) -> Vec<String> {
     names
 }
 
+/// Who accused a member, in words; empty when nobody is known.
+pub(super) fn accusers(pool: &Pool, name: &str) -> String {
+    let accused = pool.members.iter().find(|member| member.name == name && !member.accused_by.is_empty());
+    accused.map_or_else(String::new, |member| format!(" accused by {}", member.accused_by.join(", ")))
+}
+
 /// Whom to ask what they think: servers first, at most so many.
 pub(super) fn witnesses(pool: &Pool, most: usize) -> Vec<String> {
     let alive = pool.members.iter().filter(|member| member.status == "alive");
@@ -257,6 +263,9 @@ mod tests {
         assert_eq!(names("", ""), ["z", "a", "b", "y"]);
         assert_eq!((names("SERV", ""), names("", "left"), names("10.0 nobody", "")), (vec!["a".to_owned()], vec!["y".to_owned()], vec![]));
         assert_eq!((accused(&pool, 8), witnesses(&pool, 1)), (vec!["z".to_owned()], vec!["a".to_owned()]));
+        let mut accused = pool.clone();
+        accused.members[2].accused_by = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!((accusers(&accused, "z").as_str(), accusers(&pool, "z").as_str()), (" accused by a, b", ""));
         assert_eq!((opinion(&pool, "z").2, opinion(&pool, "q").2), ("Failed for 1 h".to_owned(), "Does not know it".to_owned()));
     }
 

@@ -37,7 +37,7 @@ pub(super) fn Views(model: Model) -> impl IntoView {
                         <thead>
                             <tr>
                                 <th scope="col">"Asked"</th>
-                                <For each=move || accused.get() key=String::clone let:name><th scope="col">{format!("About {name}")}</th></For>
+                                <For each=move || accused.get() key=String::clone let:name><About model name/></For>
                             </tr>
                         </thead>
                         <tbody><For each=move || witnesses.get() key=String::clone let:name><Witness model name accused/></For></tbody>
@@ -47,6 +47,14 @@ pub(super) fn Views(model: Model) -> impl IntoView {
         </section>
     }
     .into_any()
+}
+
+/// Who it is about, and who accused it as the agent of this page has heard.
+#[component]
+fn About(model: Model, name: String) -> impl IntoView {
+    let title = format!("About {name}");
+    let accusers = Memo::new(move |_| model.shown.with(|pool| view::accusers(pool, &name)));
+    view! { <th scope="col">{title}<small class="dim">{move || accusers.get()}</small></th> }.into_any()
 }
 
 #[component]
