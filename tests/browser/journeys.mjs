@@ -184,7 +184,7 @@ export const journeys = [
       await muster.put("/v1/agent/check/pass/service:web:2?note=well");
       await muster.put("/v1/agent/service/maintenance/web?enable=true&reason=upgrade");
       const states = async () => (await muster.get("/v1/health/service/web"))[0].Checks.filter(({ ServiceID }) => ServiceID).map(({ CheckID, Status, Output }) => `${CheckID} ${Status} ${Output}`).sort();
-      await until("the catalog", async () => (await states()).filter((state) => state.includes("passing")).length === 2);
+      await until("the catalog", async () => ((found) => found.length === 3 && found.filter((state) => state.includes("passing")).length === 2)(await states()));
       const before = await states();
       const page = await open("/ui/dc1/services/web/instances/n1/web/health-checks?v=edit");
       await page.getByLabel("Tags").fill("blue");
@@ -326,7 +326,7 @@ export const journeys = [
       const bytes = files.reduce((sum, { transferSize }) => sum + transferSize, 0);
       console.log(`    first load: ${bytes} bytes in ${files.length} requests, first contentful paint ${Math.round(paint)} ms`);
       // A ratchet: set to what was reached, so that it only shrinks. The goal is 350,000.
-      assert.ok(bytes > 50_000 && bytes < 420_000, `${bytes} bytes over the wire: ${JSON.stringify(files)}`);
+      assert.ok(bytes > 50_000 && bytes < 400_000, `${bytes} bytes over the wire: ${JSON.stringify(files)}`);
       assert.ok(files.length <= 10, `${files.length} requests`);
     },
   },

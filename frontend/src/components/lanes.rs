@@ -6,7 +6,7 @@ use crate::prelude::*;
 use shared::health::Health;
 
 use super::health::class;
-use crate::format;
+use crate::format::{self, decimal};
 
 /// The ranges offered: name in the address, label, title, milliseconds.
 pub(crate) const RANGES: [(&str, &str, &str, u64); 3] =
@@ -47,7 +47,7 @@ pub(crate) fn Lanes(
     let zone = format::zone_min();
     let axis = move || {
         let ticks = ticks(now.get().saturating_sub(length_ms.get()), now.get(), zone);
-        let ticks = ticks.into_iter().map(|(left, text)| view! { <span style:left=format!("{left:.2}%")>{text}</span> });
+        let ticks = ticks.into_iter().map(|(left, text)| view! { <span style:left=decimal(left, 2) + "%">{text}</span> });
         view! { {ticks.collect_view()} <span style:right="0">"now"</span> }
     };
     let lane = move |lane: Lane| {
@@ -62,9 +62,9 @@ pub(crate) fn Lanes(
             let class = format!("{}{end}", s.state.map_or("unk", class));
             // What touches the right end keeps its least width by growing to the left.
             if end.is_empty() {
-                view! { <i class=class style:left=format!("min({left:.2}%,100% - 6px)") style:width=format!("{width:.2}%")></i> }.into_any()
+                view! { <i class=class style:left=format!("min({}%,100% - 6px)", decimal(left, 2)) style:width=decimal(width, 2) + "%"></i> }.into_any()
             } else {
-                view! { <i class=class style:right="0" style:width=format!("{width:.2}%")></i> }.into_any()
+                view! { <i class=class style:right="0" style:width=decimal(width, 2) + "%"></i> }.into_any()
             }
         });
         let title = lane.name.clone();

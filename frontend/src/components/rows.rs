@@ -4,12 +4,12 @@
 //! A page makes a [`List`], asks for [`List::offset`] and [`WINDOW`] rows in its query, hands the query's data to
 //! [`List::follow`], and draws [`VirtualRows`] as the body of a real `table` inside `.lst > .scr`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use shared::page::Page;
 use wasm_bindgen::JsCast;
 
-use crate::{layout::keys::on_key, prelude::*, state::preferences::use_preferences};
+use crate::{format, layout::keys::on_key, prelude::*, state::preferences::use_preferences};
 
 /// Rows asked for at once.
 pub(crate) const WINDOW: u32 = 150;
@@ -235,8 +235,9 @@ fn merge<R: Row>(shown: &Page<R>, new: &Page<R>) -> (Page<R>, u32) {
     if moved == 0 {
         return (new.clone(), 0);
     }
-    let by_key: BTreeMap<&str, &R> = new.rows.iter().map(|row| (row.key(), row)).collect();
-    let rows = shown.rows.iter().map(|old| by_key.get(old.key()).map_or_else(|| old.clone(), |new| (*new).clone())).collect();
+    // A window holds a few hundred rows: a map would be more code than it saves time.
+    let newest = |old: &R| new.rows.iter().find(|row| row.key() == old.key()).unwrap_or(old).clone();
+    let rows = shown.rows.iter().map(newest).collect();
     (Page { rows, matched: shown.matched, ..new.clone() }, u32::try_from(moved).unwrap_or(u32::MAX))
 }
 
@@ -284,7 +285,7 @@ pub(crate) fn VirtualRows<R: Row>(
             request_animation_frame(move || list.focus_wanted());
         }
     });
-    let gap = move |rows: u32| format!("{}px", f64::from(rows) * list.row_px.get());
+    let gap = move |rows: u32| format::decimal(f64::from(rows) * list.row_px.get(), 1) + "px";
     let after = move || list.page.with(|page| page.matched).saturating_sub(range.get().1);
     view! {
         <tbody

@@ -4,6 +4,7 @@ use crate::prelude::*;
 use shared::{health::Health, service::TracePoint};
 
 use super::health::class;
+use crate::format::decimal;
 
 const WIDTH: f64 = 150.0;
 const HEIGHT: f64 = 18.0;
@@ -63,11 +64,12 @@ pub(crate) fn Trace(#[prop(into)] points: Signal<Vec<TracePoint>>, #[prop(into)]
         let long = stretch.health > Health::Passing && width > 8.0;
         let fill = if long { format!("{class} f") } else { class.to_owned() };
         let outline = long.then(|| {
-            let path = format!("M{x:.1} {HEIGHT}V{:.1}H{:.1}V{HEIGHT}", y + 0.75, x + width);
+            let path =
+                format!("M{} {tall}V{}H{}V{tall}", decimal(x, 1), decimal(y + 0.75, 1), decimal(x + width, 1), tall = decimal(HEIGHT, 0));
             view! { <path class=format!("{class} e") d=path></path> }
         });
         view! {
-            <rect class=fill x=format!("{x:.1}") y=y.to_string() width=format!("{width:.1}") height=height.to_string()></rect>
+            <rect class=fill x=decimal(x, 1) y=decimal(y, 1) width=decimal(width, 1) height=decimal(height, 1)></rect>
             {outline}
         }
     };
@@ -76,7 +78,7 @@ pub(crate) fn Trace(#[prop(into)] points: Signal<Vec<TracePoint>>, #[prop(into)]
             {move || {
                 let stretches = points.with(|points| stretches(points, now_ms.get()));
                 let unknown = stretches.first().map_or(WIDTH, |first| first.x);
-                let blank = (unknown > 0.5).then(|| view! { <rect class="none" x="0" y="17" width=format!("{unknown:.1}") height="1"></rect> });
+                let blank = (unknown > 0.5).then(|| view! { <rect class="none" x="0" y="17" width=decimal(unknown, 1) height="1"></rect> });
                 view! { {blank} {stretches.into_iter().map(draw).collect_view()} }
             }}
         </svg>

@@ -1,7 +1,5 @@
 //! The tree on the screen: building it from views, changing it to newer views, taking it away.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::{Owner, RenderEffect};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlTemplateElement, Node};
@@ -154,16 +152,18 @@ fn change_list(items: &mut Vec<Mounted>, views: Vec<View>, end: &Node) {
 
 /// Keeps the rows whose keys are still there, draws the new ones, and brings all into order with few moves.
 fn arrange(rows: &mut Vec<Row>, items: Vec<Item>, end: &Node, parent: &Owner) {
-    let mut old: BTreeMap<String, Row> = std::mem::take(rows).into_iter().map(|row| (row.key.clone(), row)).collect();
+    // Most stay in place, so that the one looked for is the first of the old ones.
+    let mut old: Vec<Row> = std::mem::take(rows);
     for mut item in items {
-        let row = old.remove(&item.key).unwrap_or_else(|| {
+        let kept = old.iter().position(|row| row.key == item.key).map(|at| old.remove(at));
+        let row = kept.unwrap_or_else(|| {
             let owner = parent.with(Owner::new);
             let shown = owner.with(|| build(item.draw.draw()));
             Row { key: item.key, shown, _owner: owner }
         });
         rows.push(row);
     }
-    old.into_values().for_each(|gone| gone.shown.remove());
+    old.into_iter().for_each(|gone| gone.shown.remove());
     // Without a parent they are put there with the end.
     let Some(parent) = end.parent_node() else { return };
     let mut next = end.clone();

@@ -180,7 +180,7 @@ fn AgentLine() -> impl IntoView {
                     (_, Some("true")) => "server",
                     _ => "client",
                 };
-                format!("{role}, this agent")
+                format!("{role}, v{}, this agent", config(about, "Muster"))
             })
         })
     };

@@ -228,7 +228,7 @@ fn hits(words: &str, label: &str) -> Option<Vec<usize>> {
             out.push(rest.find(|(_, found)| *found == letter)?.0);
         }
     }
-    out.sort_unstable();
+    crate::order::sort_by(&mut out, Ord::cmp);
     out.dedup();
     Some(out)
 }

@@ -86,7 +86,7 @@ pub(super) fn facts(pool: &Pool) -> Vec<Fact> {
 /// How long an exchange takes with half of the members; empty when none was measured.
 pub(crate) fn median_trip(pool: &Pool) -> String {
     let mut trips: Vec<u64> = pool.members.iter().filter_map(|member| member.round_trip_us).collect();
-    trips.sort_unstable();
+    crate::order::sort_by(&mut trips, Ord::cmp);
     trips.get(trips.len() / 2).map_or_else(String::new, |median| format::duration(*median as f64 / 1000.0))
 }
 

@@ -269,7 +269,7 @@ fn Desk(
         let bytes = text.with(String::len);
         let share = bytes as f64 * 100.0 / view::VALUE_MAX as f64;
         let class = if share > 100.0 { "size over" } else { "size" };
-        view! { <span class=class><i style:width=format!("{:.1}%", share.clamp(0.5, 100.0))></i></span><span>{format!("{} of 512 KB", format::bytes(bytes))}</span> }
+        view! { <span class=class><i style:width=format::decimal(share.clamp(0.5, 100.0), 1) + "%"></i></span><span>{format!("{} of 512 KB", format::bytes(bytes))}</span> }
     };
     let place = move || {
         let (line, column) = text.with(|t| syntax::place(t, caret.get()));

@@ -167,7 +167,7 @@ fn Leadership(model: Model) -> impl IntoView {
                 {move || lanes.get().0.into_iter().map(|lane| view! {
                     <span class:crit=lane.nobody>{lane.name}</span>
                     <div class:none=lane.nobody>
-                        {lane.spans.into_iter().map(|(at, width)| view! { <i style:left=format!("{at:.2}%") style:width=format!("{width:.2}%")></i> }).collect_view()}
+                        {lane.spans.into_iter().map(|(at, width)| view! { <i style:left=format::decimal(at, 2) + "%" style:width=format::decimal(width, 2) + "%"></i> }).collect_view()}
                     </div>
                 }).collect_view()}
                 <span></span>

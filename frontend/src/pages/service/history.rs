@@ -89,7 +89,8 @@ pub(crate) fn HistoryTab(model: Model) -> impl IntoView {
         let from = to.saturating_sub(range.get().3);
         let parts: Vec<f64> = drawn.with(|d| d.iter().filter_map(|l| l.record.availability(from, to)).collect());
         (!parts.is_empty()).then(|| {
-            format!("{:.2} % usable, over the recorded time of all checks", parts.iter().sum::<f64>() * 100.0 / parts.len() as f64)
+            let share = format::decimal(parts.iter().sum::<f64>() * 100.0 / parts.len() as f64, 2);
+            format!("{share} % usable, over the recorded time of all checks")
         })
     };
     view! {

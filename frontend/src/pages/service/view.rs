@@ -271,7 +271,10 @@ pub(crate) fn command(d: &CheckDefinition) -> Option<String> {
             out.push_str(&format!(" --data {}", quote(&d.body)));
         }
         if !d.timeout.is_zero() {
-            out.push_str(&format!(" --max-time {}", d.timeout.as_std().as_secs_f64()));
+            out.push_str(&format!(
+                " --max-time {}",
+                format::decimal(d.timeout.as_std().as_secs_f64(), 3).trim_end_matches('0').trim_end_matches('.')
+            ));
         }
         return Some(format!("{out} {}", quote(&d.http)));
     }

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000_000 => format::bytes(bytes as usize),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format::decimal(bytes as f64 / 1e9, 1) + " GB",
     }
 }
 
