@@ -1,6 +1,8 @@
 //! Calls between real agents when a server stops or hangs: nothing is done twice, nobody waits longer than a call may wait.
 
 use std::{
+    io::Write as _,
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,6 +14,7 @@ use std::{
 use tests::{
     cluster::{Cluster, DEADLINE},
     http::Client,
+    processor::Processor,
     wait::wait_within,
 };
 
@@ -126,4 +129,78 @@ fn a_server_that_hangs_holds_up_nobody_for_long() {
         assert!(took < Duration::from_secs(7), "a {who} waited {took:?}");
     }
     cluster.members[leader].node().signal("CONT");
+}
+
+/// So many blocking reads of a key that nobody writes, asked of this member; they wait as long as their connections live.
+fn blocking_reads(cluster: &Cluster, place: usize, count: usize) -> Vec<TcpStream> {
+    let ip = cluster.members[place].node().ip;
+    let ask = |number: usize| {
+        let mut stream = TcpStream::connect((ip, 8500)).expect("connects");
+        let request = format!("GET /v1/kv/nobody/{number}?index=1000000000&wait=300s HTTP/1.1\r\nHost: {ip}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("is sent");
+        stream
+    };
+    (0..count).map(ask).collect()
+}
+
+/// Tasks of a member: every call that it has under way is one.
+fn tasks(cluster: &Cluster, place: usize) -> i64 {
+    let tasks = cluster.get(place, "/v1/agent/self")["Stats"]["runtime"]["tasks"].as_str().and_then(|tasks| tasks.parse().ok());
+    tasks.unwrap_or_default()
+}
+
+#[test]
+fn a_caller_that_goes_away_takes_its_calls_through_two_agents_with_it() {
+    const READS: usize = 100;
+    let mut cluster = Cluster::servers(3, &[]);
+    let client = cluster.add_client();
+    cluster.settled(4);
+    let servers = [0, 1, 2];
+    let all = |cluster: &Cluster| servers.iter().map(|place| tasks(cluster, *place)).sum::<i64>();
+    // The agent has found its servers and used them.
+    wait_within("the client's first answer", DEADLINE, || {
+        (cluster.members[client].node().http.request("GET", "/v1/kv/nobody", &[], &[]).ok()?.status == 404).then_some(())
+    });
+    let (before, reads) = (all(&cluster), i64::try_from(READS).expect("few"));
+    let waiting = blocking_reads(&cluster, client, READS);
+    wait_within("the servers to be asked", DEADLINE, || (all(&cluster) >= before + reads).then_some(()));
+    let own = tasks(&cluster, client);
+    drop(waiting);
+    wait_within("the servers to hear that nobody waits any more", DEADLINE, || (all(&cluster) < before + reads / 10).then_some(()));
+    wait_within("the client agent to forget them too", DEADLINE, || (tasks(&cluster, client) <= own - reads * 9 / 10).then_some(()));
+}
+
+#[test]
+fn a_server_that_is_asked_much_stops_at_once() {
+    // Consul's own grace for answers under way is not to be used up by reads that only wait.
+    const STOP: Duration = Duration::from_secs(1);
+    let mut cluster = Cluster::servers(3, &[]);
+    let client = cluster.add_client();
+    cluster.settled(4);
+    let leader = cluster.leader();
+    let order = [cluster.others(leader)[0], leader];
+    let places = [0, 1, 2, client];
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    for place in order {
+        let used = |cluster: &Cluster| Processor::now(cluster.members.iter().filter_map(|member| member.node.as_ref()));
+        let before_asking: Vec<i64> =
+            places.iter().filter(|at| cluster.members[**at].node.is_some()).map(|at| tasks(&cluster, *at)).collect();
+        for at in places {
+            if cluster.members[at].node.is_some() {
+                waiting.extend(blocking_reads(&cluster, at, 5));
+            }
+        }
+        wait_within("the reads to wait", DEADLINE, || {
+            let now = places.iter().filter(|at| cluster.members[**at].node.is_some()).map(|at| tasks(&cluster, *at));
+            now.zip(&before_asking).all(|(now, before)| now >= before + 5).then_some(())
+        });
+        let mut node = cluster.members[place].node.take().expect("it runs");
+        let (began, before) = (Instant::now(), used(&cluster));
+        assert_eq!(node.end_by("INT"), Some(1), "{}", node.log());
+        let (took, after) = (began.elapsed(), used(&cluster));
+        println!("a server with reads under way stopped in {} ms", took.as_millis());
+        assert!(took < STOP.mul_f64(before.patience(&after)), "{took:?}");
+        cluster.members[place].restart();
+        cluster.settled(4);
+    }
 }

@@ -10,8 +10,8 @@ use crate::{gossip, localdb::LocalDb, raft, rt::clock};
 /// How long a server waits for the others to take it out of the Raft configuration.
 const REMOVED: Duration = Duration::from_secs(5);
 
-/// How long handing over leadership may hold up an agent that ends.
-const HAND_OVER: Duration = Duration::from_secs(2);
+/// How long handing over leadership may hold up an agent that ends: it takes some round trips, or there is nobody to take it.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// Hands leadership over if this server leads and somebody else can: nobody has to miss it first.
 pub(super) async fn hand_over(raft: &raft::Handle) {

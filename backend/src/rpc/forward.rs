@@ -62,6 +62,9 @@ impl Handler for Forwarder {
                 Err(failure) => verdict(failure, reads)?,
             };
             tracing::debug!(server = server.name, %failure, "a server did not answer, another one is tried");
+            if self.runtime.tasks.shutdown().is_requested() {
+                return Err(Error::Stopping);
+            }
             self.servers.failed(&server.id);
             tried += 1;
             let now = clock::Instant::now();

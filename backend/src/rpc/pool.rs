@@ -265,7 +265,15 @@ impl Pool {
             _ if request.options.index > 0 => Waits::Long,
             _ => Waits::Read,
         };
-        clock::timeout(self.longest(request), self.ask(to, waits, "/v1/call", &(request, operation))).await.unwrap_or(Err(Failure::Timeout))
+        let (shutdown, call) = (self.0.runtime.tasks.shutdown(), (request, operation));
+        tokio::select! {
+            biased;
+            // Quick ones still get their answer.
+            () = shutdown.requested(), if waits == Waits::Long => Err(Failure::Answered(Error::Stopping)),
+            answered = clock::timeout(self.longest(request), self.ask(to, waits, "/v1/call", &call)) => {
+                answered.unwrap_or(Err(Failure::Timeout))
+            }
+        }
     }
 
     /// As [`Pool::try_call`], with the failure in the words callers know.

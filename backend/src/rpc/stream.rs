@@ -200,13 +200,14 @@ impl AgentStreams {
         }
         let node = greeting.node;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (key, waiting) = (node.to_lowercase(), Waiting::default());
+        let waiting = Waiting::default();
         if down.send(Down::Welcome).await.is_err() {
             return;
         }
         let (replaced, mut newer) = watch::channel(false);
         let open = Open { number, down: down.clone(), waiting: waiting.clone(), replaced };
-        if let Some(former) = locked(&self.open).insert(key.clone(), open) {
+        let attached = Attached { streams: self, key: node.to_lowercase(), number, waiting: &waiting };
+        if let Some(former) = locked(&self.open).insert(attached.key.clone(), open) {
             former.replaced.send_replace(true);
         }
         tracing::debug!(node, "agent attached");
@@ -232,14 +233,29 @@ impl AgentStreams {
                 drop(answered.send(result));
             }
         }
-        let mut open = locked(&self.open);
-        if open.get(&key).is_some_and(|stream| stream.number == number) {
-            open.remove(&key);
+        tracing::debug!(node, "agent detached");
+        drop(attached);
+    }
+}
+
+/// A stream among those that are open, as long as it is read: also a stop of this server takes it out, or it would keep its
+/// connection open.
+struct Attached<'a> {
+    streams: &'a AgentStreams,
+    key: String,
+    number: u64,
+    waiting: &'a Waiting,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        let mut open = locked(&self.streams.open);
+        if open.get(&self.key).is_some_and(|stream| stream.number == self.number) {
+            open.remove(&self.key);
         }
         drop(open);
         // Whoever waits learns at once that no answer comes.
-        locked(&waiting).clear();
-        tracing::debug!(node, "agent detached");
+        locked(self.waiting).clear();
     }
 }
 

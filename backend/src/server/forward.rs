@@ -76,6 +76,9 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
                 None => Error::NoLeader,
             }
         };
+        if call.server.runtime.tasks.shutdown().is_requested() {
+            return Err(Error::Stopping);
+        }
         let left = deadline.saturating_duration_since(clock::Instant::now());
         if left.is_zero() || !call.server.raft.wait_for_leader(left).await {
             return Err(refused);
