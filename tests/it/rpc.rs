@@ -131,6 +131,34 @@ fn a_server_that_hangs_holds_up_nobody_for_long() {
     cluster.members[leader].node().signal("CONT");
 }
 
+#[test]
+fn a_write_at_a_leader_that_hangs_ends_although_nobody_else_can_lead() {
+    let mut cluster = Cluster::servers(3, &[]);
+    let leader = cluster.leader();
+    let others = cluster.others(leader);
+    let http = cluster.members[others[0]].node().http;
+    wait_within("a first write", DEADLINE, || (http.request("PUT", "/v1/kv/a", &[], b"1").ok()?.status == 200).then_some(()));
+    let used = |cluster: &Cluster| Processor::now(cluster.members.iter().filter_map(|member| member.node.as_ref()));
+    cluster.members[others[1]].kill();
+    cluster.members[leader].node().signal("STOP");
+    let (began, before) = (Instant::now(), used(&cluster));
+    let answer = http.request("PUT", "/v1/kv/a", &[], b"2").expect("an answer");
+    let (took, after) = (began.elapsed(), used(&cluster));
+    println!("a write in flight ended {} ms after its leader began to hang: {}", took.as_millis(), answer.text());
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    // A second of silence, two for a sign of life, two for the last word; the connection's own probe takes up to ten.
+    assert!(took < Duration::from_secs(7).mul_f64(before.patience(&after)), "{took:?}");
+    cluster.members[leader].node().signal("CONT");
+    cluster.members[others[1]].restart();
+    // It was sent once: whoever looks afterwards finds one of the two.
+    cluster.settled(3);
+    let now = wait_within("a read", DEADLINE, || {
+        let answer = http.request("GET", "/v1/kv/a?raw&consistent", &[], &[]).ok()?;
+        (answer.status == 200).then(|| answer.text())
+    });
+    assert!(["1", "2"].contains(&now.as_str()), "{now}");
+}
+
 /// So many blocking reads of a key that nobody writes, asked of this member; they wait as long as their connections live.
 fn blocking_reads(cluster: &Cluster, place: usize, count: usize) -> Vec<TcpStream> {
     let ip = cluster.members[place].node().ip;

@@ -99,6 +99,7 @@ pub(super) enum Message {
 /// What comes before the contents of a snapshot.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Offer {
     /// Of the leader that sends it.
     pub(super) vote: Vote,

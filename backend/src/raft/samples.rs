@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use openraft::{
     EntryPayload, RaftLogReader as _,
     entry::RaftEntry as _,
-    raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
+    raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse},
     storage::RaftLogStorageExt as _,
     vote::RaftLeaderId as _,
 };
@@ -18,7 +18,8 @@ use super::{
     codec, faulty,
     log::{Head, LogStore, Recovered},
     logged::{self, Logged, Value},
-    network::{Answer, Message},
+    network::{Answer, Message, Offer},
+    snapshot,
     types::{Configuration, Entry, LogId, Membership, NodeId, Server, SnapshotMeta, Vote},
 };
 use crate::{
@@ -95,6 +96,18 @@ fn messages_of_this_release_stay_readable() {
     check("append", &append());
     check("vote", &Message::Vote(VoteRequest::new(vote, Some(log_id(2, 4)))));
     check("pre-vote", &Message::PreVote(VoteRequest::new(vote, None)));
+    check("transfer-leader", &Message::TransferLeader(TransferLeaderRequest::new(vote, NodeId::from(2), Some(log_id(2, 4)))));
+    let last_membership = Membership::new(Some(log_id(1, 1)), configuration());
+    let head = snapshot::Head {
+        last_log_id: Some(log_id(2, 4)),
+        last_membership,
+        taken_at_ms: 1_700_000_000_000,
+        size_bytes: 100,
+        server: "s1".into(),
+        version: "0.1.0".into(),
+    };
+    check("snapshot-offer", &Offer { vote, head });
+    check("answer-snapshot", &Answer::Snapshot(SnapshotResponse::new(vote)));
     check("answer-append", &Answer::Append(AppendEntriesResponse::Success));
     check("answer-conflict", &Answer::Append(AppendEntriesResponse::Conflict));
     check("answer-vote", &Answer::Vote(VoteResponse::new(vote, Some(log_id(2, 4)), true)));
