@@ -2,17 +2,17 @@
 //!
 //! Contract: HTTP API, sections "Response headers" (canonical case on the wire) and "Size limits" (connections per client).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Peer;
 use crate::rt::{
     Runtime, Shutdown, clock,
     net::{Clients, TcpListener, UnixListener},
@@ -32,8 +32,14 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Accepts until the agent stops.
-pub(super) async fn accept(listener: Listener, app: Router, max_conns_per_client: usize, runtime: Runtime) {
+/// Accepts until the agent stops; `app` makes what answers one client's connection.
+pub(super) async fn accept<A, S, B>(listener: Listener, app: A, max_conns_per_client: usize, runtime: Runtime)
+where
+    A: Fn(Option<SocketAddr>) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+{
     let clients = Clients::new(max_conns_per_client);
     let shutdown = runtime.tasks.shutdown();
     loop {
@@ -61,7 +67,7 @@ pub(super) async fn accept(listener: Listener, app: Router, max_conns_per_client
             },
             None => None,
         };
-        let app = app.clone().layer(Extension(Peer(peer)));
+        let app = app(peer);
         let shutdown = shutdown.clone();
         runtime.tasks.spawn("http connection", async move {
             serve(stream, app, shutdown).await;
@@ -85,13 +91,17 @@ async fn accept_one(listener: &Listener) -> std::io::Result<(Box<dyn Stream>, Op
     }
 }
 
-async fn serve(stream: Box<dyn Stream>, app: Router, shutdown: Shutdown) {
+async fn serve<S, B>(stream: Box<dyn Stream>, app: S, shutdown: Shutdown)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .title_case_headers(true)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(stream), app);
     tokio::pin!(connection);
     tokio::select! {
         // A client that goes away in the middle is no news.

@@ -10,14 +10,16 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::Request,
+    handler::HandlerWithoutStateExt as _,
     http::{Extensions, HeaderMap, Method, StatusCode, Version},
 };
+use hyper_util::service::TowerToHyperService;
 use tower_http::{
-    catch_panic::CatchPanicLayer,
+    add_extension::AddExtension,
+    catch_panic::CatchPanic,
     compression::{
-        CompressionLayer,
+        Compression,
         predicate::{DefaultPredicate, Predicate as _},
     },
 };
@@ -147,23 +149,19 @@ pub fn serve(
     runtime: &Runtime,
 ) {
     let most = options.max_conns_per_client;
-    let app = app(options, router, local, control, runtime);
+    let shutdown = runtime.tasks.shutdown();
+    let cache = cache::Cache::new(router.clone(), runtime.tasks.clone(), runtime.clock);
+    let context = Arc::new(Context { options, router, cache, local, control, runtime: runtime.clone(), shutdown, table: routes() });
+    let handler = move |request: Request| dispatch::dispatch(context.clone(), request);
+    let ended = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<respond::Unencoded>().is_none();
+    // No `axum::Router`: it boxes every request once a layer, and the paths are in a table of our own anyway.
+    let compressed = Compression::new(handler.into_service()).compress_when(DefaultPredicate::new().and(ended));
+    let answering = CatchPanic::custom(compressed, dispatch::panicked);
+    let app = move |peer| TowerToHyperService::new(AddExtension::new(answering.clone(), Peer(peer)));
     for listener in listeners {
         let accepting = listener::accept(listener, app.clone(), most, runtime.clone());
         runtime.tasks.spawn("http listener", accepting);
     }
-}
-
-/// The API as a service, without sockets.
-fn app(options: Options, router: rpc::Router, local: local::Handle, control: Arc<dyn local::Control>, runtime: &Runtime) -> Router {
-    let shutdown = runtime.tasks.shutdown();
-    let cache = cache::Cache::new(router.clone(), runtime.tasks.clone(), runtime.clock);
-    let context = Arc::new(Context { options, router, cache, local, control, runtime: runtime.clone(), shutdown, table: routes() });
-    let ended = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<respond::Unencoded>().is_none();
-    Router::new()
-        .fallback(move |request: Request| dispatch::dispatch(context.clone(), request))
-        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(ended)))
-        .layer(CatchPanicLayer::custom(dispatch::panicked))
 }
 
 fn routes() -> routes::Table {

@@ -9,6 +9,7 @@ mod logged;
 mod machine;
 mod membership;
 mod network;
+mod proposals;
 mod reception;
 mod recovery;
 #[cfg(test)]
@@ -242,8 +243,8 @@ pub async fn start_on(
 }
 
 impl Handle {
-    /// Replicates a command and answers its index and reply once it is applied here. The caller sets the deadline; a proposal
-    /// dropped half-way may still be applied.
+    /// Replicates a command and answers its index and reply once it is applied here, within 30 seconds; a proposal dropped half-way
+    /// may still be applied.
     ///
     /// # Errors
     /// Nobody or somebody else leads, or the disk failed.

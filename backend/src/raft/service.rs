@@ -15,7 +15,6 @@ use openraft::{
     Config, Instant as _, ServerState,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
-    impls::ProgressResponder,
     raft::ReadPolicy,
     type_config::alias::WatchReceiverOf,
 };
@@ -23,9 +22,10 @@ use openraft::{
 use super::{
     Contact, Ended, Error, Options, Replica, Status, configuration,
     log::{self, LogStore, Place},
-    logged::{self, Logged},
+    logged,
     machine::{self, Machine, Origin},
     network::{self, Network, Transport},
+    proposals::{Outcome, Proposals},
     reception::Reception,
     recovery, schedule,
     snapshot::Archive,
@@ -49,7 +49,6 @@ const QUORUM_LOST: Duration = Duration::from_secs(2);
 /// How long a stop waits for the last flush.
 const CLOSE: Duration = Duration::from_secs(10);
 
-type Written = openraft::raft::ClientWriteResponse<Types>;
 pub(super) type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
 
 /// A running node.
@@ -57,6 +56,7 @@ pub(super) struct Node {
     pub(super) raft: Raft,
     pub(super) id: NodeId,
     pub(super) metrics: Metrics,
+    proposals: Proposals,
     /// How long a quorum's acknowledgement keeps others from being elected.
     lease: Duration,
     /// The term whose leadership is being handed over; 0 for none.
@@ -171,10 +171,12 @@ async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Ar
     let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();
     schedule::run(&options, raft.clone(), raft.metrics(), runtime.rng.clone(), &tasks);
+    let proposals = Proposals::start(&raft, &tasks);
     let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
     let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
     let (reception, outdated) = (Reception::new(raft.clone(), archive, tasks), OnceLock::new());
-    let node = Node { raft, id, metrics, lease, yielded_term, heard, writer, log_failure, outdated, stopping, reception, snapshots };
+    let node =
+        Node { raft, id, metrics, proposals, lease, yielded_term, heard, writer, log_failure, outdated, stopping, reception, snapshots };
     let server = Server { name: options.node_name, address: options.address };
     node.form(server, options.bootstrap).await?;
     Ok(node)
@@ -238,22 +240,18 @@ impl Node {
     }
 
     pub(super) async fn propose(&self, command: Command) -> Result<(u64, Reply), Error> {
-        clock::timeout(PROPOSAL, self.propose_once_settled(command)).await.map_err(|_| Error::Timeout)?
-    }
-
-    async fn propose_once_settled(&self, command: Command) -> Result<(u64, Reply), Error> {
-        let deadline = clock::Instant::now() + SETTLE;
+        let started = clock::Instant::now();
         let mut command = Some(command);
         loop {
             let again = command.clone();
-            let refused = match self.write(command.take().expect("put back before every turn")).await? {
-                Ok(response) => return Ok((response.log_id.index(), response.data)),
+            let refused = match self.write(command.take().expect("put back before every turn"), started + PROPOSAL).await? {
+                Ok(written) => return Ok(written),
                 Err(ClientWriteError::ForwardToLeader(to)) => to,
                 Err(ClientWriteError::LogEntryDiscarded(_)) => return Err(Error::Lost),
                 Err(error) => return Err(Error::Refused(error.to_string())),
             };
             // Just elected: leadership is not confirmed by a quorum yet, which takes one round trip.
-            if !self.is_leader() || clock::Instant::now() >= deadline {
+            if !self.is_leader() || started.elapsed() >= SETTLE {
                 return Err(self.elsewhere(refused));
             }
             // Being asked changes the metrics: several who waited for a change would wake each other in a circle.
@@ -265,15 +263,15 @@ impl Node {
     /// One write; gives up once a quorum has not been heard for so long that others may have gone on without this server.
     ///
     /// [`Error::Stopped`] means that the node never took it; once it did, a stop leaves the outcome unknown.
-    async fn write(&self, command: Command) -> Result<Result<Written, ClientWriteError<Types>>, Error> {
-        let (responder, written) = ProgressResponder::complete_only();
-        self.raft.client_write_ff(Logged::Known(command), Some(responder)).await.map_err(fatal)?;
-        let mut written = std::pin::pin!(written);
+    async fn write(&self, command: Command, deadline: clock::Instant) -> Outcome {
+        let mut writing = std::pin::pin!(self.proposals.propose(&self.raft, command));
         loop {
-            match clock::timeout(QUORUM_LOST / 4, written.as_mut()).await {
-                Ok(Ok(written)) => return Ok(written),
-                Ok(Err(_)) => return Err(self.ended_while_writing()),
+            let look = deadline.min(clock::Instant::now() + QUORUM_LOST / 4);
+            match clock::timeout_at(look, writing.as_mut()).await {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => return Err(self.ended_while_writing()),
                 Err(_) if self.has_lost_quorum() => return Err(Error::Lost),
+                Err(_) if look == deadline => return Err(Error::Timeout),
                 Err(_) => {}
             }
         }
@@ -287,9 +285,13 @@ impl Node {
     /// Whether this server still takes itself for the leader although too few others have been heard for a while.
     fn has_lost_quorum(&self) -> bool {
         let metrics = self.metrics.borrow_watched();
-        let sole = metrics.membership_config.membership().voter_ids().eq([self.id]);
         let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < QUORUM_LOST);
-        metrics.state == ServerState::Leader && !sole && !heard
+        metrics.state == ServerState::Leader && !heard && !self.is_sole_voter(&metrics)
+    }
+
+    /// Every call comes by here: asked last, since it has to gather the voters.
+    fn is_sole_voter(&self, metrics: &openraft::metrics::RaftMetrics<Types>) -> bool {
+        metrics.membership_config.membership().voter_ids().eq([self.id])
     }
 
     /// Whether nothing that can be known here is recent: too few others are heard, or on a follower the leader is not.
@@ -345,8 +347,7 @@ impl Node {
         if !has_caught_up(&metrics) {
             return false;
         }
-        let sole = metrics.membership_config.membership().voter_ids().eq([self.id]);
-        sole || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease)
+        metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease) || self.is_sole_voter(&metrics)
     }
 
     pub(super) fn elsewhere(&self, to: ForwardToLeader<Types>) -> Error {

@@ -16,8 +16,6 @@ use crate::{
     store::{Command, Reply},
 };
 
-/// The longest a write may take once somebody leads.
-const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long to wait before asking again, when somebody leads but did not accept.
 const RETRY: Duration = Duration::from_millis(25);
 
@@ -40,6 +38,7 @@ pub(super) enum Change {
 
 #[async_trait::async_trait]
 pub(super) trait Consensus: Send + Sync {
+    /// Ends within its own deadline.
     async fn propose(&self, command: Command) -> Result<(u64, Reply), raft::Error>;
     async fn confirm_leadership(&self, quorum: bool) -> Result<(), raft::Error>;
     async fn wait_for_leader(&self, longest: Duration) -> bool;
@@ -178,8 +177,7 @@ impl Server {
 
     /// Replicates a command; answers whether a conditional write was done.
     pub(super) async fn propose(&self, command: Command) -> Result<bool, Error> {
-        let proposal = self.hold(|| self.raft.propose(command.clone()));
-        let (_, reply) = clock::timeout(self.options.rpc_hold_timeout + WRITE_DEADLINE, proposal).await.map_err(|_| Error::Timeout)??;
+        let (_, reply) = self.hold(|| self.raft.propose(command.clone())).await?;
         match reply {
             Reply::Done(done) => Ok(done),
             Reply::Refused(reason) => Err(Error::Refused(reason)),

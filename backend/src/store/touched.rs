@@ -1,6 +1,8 @@
 //! What a batch of commands touched: it says which watches fire and what the change ring records.
+//!
+//! Every write passes here, so nothing is looked up while commands are applied; what was touched twice is found at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 
 use shared::changes::{Change, Kind, Topic};
 
@@ -9,14 +11,14 @@ use super::{
     watch::{Key, Registry},
 };
 
-/// What was touched, once per object.
+/// What was touched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched {
     tables: [bool; 4],
     /// Nodes whose record, services or checks were touched.
     nodes: BTreeSet<Name>,
-    /// By topic, node and name, as they are spelled.
-    objects: BTreeMap<(Topic, String, String), (u64, Kind)>,
+    /// In the order in which they were touched, the same one as often as it was.
+    objects: Vec<Change>,
     /// The state was replaced as a whole.
     everything: bool,
 }
@@ -49,7 +51,7 @@ impl Touched {
     }
 
     pub(super) fn object(&mut self, topic: Topic, node: &str, name: &str, index: u64, kind: Kind) {
-        self.objects.insert((topic, node.to_owned(), name.to_owned()), (index, kind));
+        self.objects.push(Change { topic, name: name.to_owned(), node: node.to_owned(), index, kind });
     }
 
     pub(super) fn merge(&mut self, later: Self) {
@@ -66,7 +68,7 @@ impl Touched {
         let tables = [Key::Nodes, Key::Services, Key::Checks, Key::History];
         tables.into_iter().zip(self.tables).filter(|(_, touched)| *touched).for_each(|(key, _)| watches.fire(key));
         self.nodes.iter().for_each(|node| watches.fire(Key::Node(node)));
-        for (topic, _, name) in self.objects.keys() {
+        for Change { topic, name, .. } in &self.objects {
             match topic {
                 Topic::Service => watches.fire(Key::Service(name)),
                 Topic::Kv => watches.fire(Key::Kv(name)),
@@ -75,11 +77,15 @@ impl Touched {
         }
     }
 
-    /// The changes in index order.
-    pub(super) fn changes(self) -> Vec<Change> {
-        let change = |((topic, node, name), (index, kind))| Change { topic, name, node, index, kind };
-        let mut changes: Vec<_> = self.objects.into_iter().map(change).collect();
-        changes.sort_by_key(|change| change.index);
-        changes
+    /// The last change of each object, in index order.
+    pub(super) fn changes(mut self) -> Vec<Change> {
+        if self.objects.len() > 1 {
+            let mut seen = HashSet::with_capacity(self.objects.len());
+            let mut is_last: Vec<bool> =
+                self.objects.iter().rev().map(|change| seen.insert((change.topic, &change.node, &change.name))).collect();
+            drop(seen);
+            self.objects.retain(|_| is_last.pop().unwrap_or(true));
+        }
+        self.objects
     }
 }
