@@ -77,7 +77,7 @@ impl Touched {
         }
     }
 
-    /// The last change of each object, in index order.
+    /// The last change of each object, in the order of index, topic, node and name.
     pub(super) fn changes(mut self) -> Vec<Change> {
         if self.objects.len() > 1 {
             let mut seen = HashSet::with_capacity(self.objects.len());
@@ -85,6 +85,8 @@ impl Touched {
                 self.objects.iter().rev().map(|change| seen.insert((change.topic, &change.node, &change.name))).collect();
             drop(seen);
             self.objects.retain(|_| is_last.pop().unwrap_or(true));
+            // Nearly in order already: several objects of one command are all there is to sort.
+            self.objects.sort_by(|a, b| (a.index, a.topic, &a.node, &a.name).cmp(&(b.index, b.topic, &b.node, &b.name)));
         }
         self.objects
     }
