@@ -122,16 +122,20 @@ pub(super) fn key_search(text: &str) -> Option<String> {
     (asked.kind.is_none() && asked.verb.is_none() && asked.words.len() > 1).then(|| asked.words.to_owned())
 }
 
-/// The lines for a text.
+/// The lines for a text: within a group, what is called so comes before what was found by its tags, metadata or nodes.
 pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
     let asked = asked(text);
+    let called: Vec<&ServiceRow> = {
+        let (so, otherwise): (Vec<_>, Vec<_>) = found.services.iter().partition(|row| hits(asked.words, &row.name).is_some());
+        so.into_iter().chain(otherwise).collect()
+    };
     let mut out = Vec::new();
     let words = asked.words;
     if let Some(verb) = asked.verb {
         let (_, on, act) = VERBS[verb];
         // Nobody can run what is only reported or written into the catalog.
         let able = |row: &&ServiceRow| on == On::Services && (row.runnable || VERBS[verb].0 != "run");
-        let services = found.services.iter().filter(able).map(|row| (&row.name, state(row)));
+        let services = called.iter().copied().filter(able).map(|row| (&row.name, state(row)));
         let nodes = found.nodes.iter().filter(|_| on == On::Nodes).map(|row| (&row.node.name, row.node.address.clone()));
         for (name, note) in services.chain(nodes) {
             let (label, icon, deed) = act(name);
@@ -148,7 +152,7 @@ pub(super) fn items(text: &str, found: &Found<'_>) -> Vec<Item> {
         }
     }
     if asked.kind.is_none_or(|kind| kind == '#') {
-        for row in found.services {
+        for row in called {
             let deed = Deed::Go(Page::service(&row.name, "instances"));
             let (icon, class) = (health::icon(row.health), health::class(row.health));
             push(
@@ -263,6 +267,15 @@ mod tests {
         assert_eq!(labels("maint pay")[0], "Put payments-api into maintenance");
         assert_eq!((service_search("force-leave n"), node_search("force-leave n")), (None, Some("n".to_owned())));
         assert_eq!(asked("run").verb, None, "a verb alone is a word to look for");
+    }
+
+    #[test]
+    fn what_is_called_so_comes_first() {
+        let service = |name: &str| ServiceRow { name: name.to_owned(), runnable: true, ..ServiceRow::default() };
+        let services = [service("gift-cards"), service("payments")];
+        let found = Found { services: &services, nodes: &[], keys: &[] };
+        let labels: Vec<String> = items("run pay", &found).into_iter().map(|item| item.label).collect();
+        assert_eq!(labels, ["Run checks of payments", "Run checks of gift-cards", "payments", "gift-cards"]);
     }
 
     #[test]
