@@ -33,6 +33,8 @@ pub struct Archive {
     pub retained: usize,
     /// Log entries after which the next one is taken by itself.
     pub threshold: u64,
+    /// How often it is looked whether so many came, milliseconds; up to twice that, so that servers do not all do it at once.
+    pub interval_ms: u64,
     /// Last log index of the leader.
     pub last_index: u64,
 }

@@ -194,6 +194,8 @@ pub struct Snapshots {
     pub retained: usize,
     /// Entries after which the next one is taken by itself.
     pub threshold: u64,
+    /// How often it is looked whether so many came, up to twice that; 0 for always.
+    pub interval: Duration,
 }
 
 /// Clone-cheap handle to this server's Raft node.

@@ -118,7 +118,7 @@ impl Node {
             None => self.newest().into_iter().collect(),
         };
         let retained = if self.snapshots.archive.is_some() { KEEP } else { 1 };
-        Ok(Snapshots { kept, retained, threshold: self.snapshots.threshold })
+        Ok(Snapshots { kept, retained, threshold: self.snapshots.threshold, interval: self.snapshots.interval })
     }
 
     fn newest(&self) -> Option<Snapshot> {

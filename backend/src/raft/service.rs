@@ -82,8 +82,9 @@ pub(super) struct Snapshots {
     pub(super) newest: machine::Newest,
     pub(super) archive: Option<Archive>,
     pub(super) tasks: Tasks,
-    /// Entries after which the next one is taken.
+    /// Entries after which the next one is taken, and how often that is looked for.
     pub(super) threshold: u64,
+    pub(super) interval: Duration,
     /// Index of the last entry applied.
     pub(super) progress: Arc<AtomicU64>,
 }
@@ -165,8 +166,8 @@ async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Ar
     let config = config(&options)?;
     let log_failure = storage.log.failure();
     let (newest, archive, tasks) = (storage.machine.newest(), storage.machine.archive(), runtime.tasks);
-    let (threshold, progress) = (options.snapshot_threshold, storage.machine.progress());
-    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold, progress };
+    let (threshold, interval, progress) = (options.snapshot_threshold, options.snapshot_interval, storage.machine.progress());
+    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold, interval, progress };
     let network = Network { transport, tasks: tasks.clone() };
     let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
     let metrics = raft.metrics();

@@ -438,6 +438,20 @@ async fn a_write_the_leader_had_taken_when_it_stopped_is_never_called_undone() {
     assert_eq!(servers[0].0.propose(put("after")).await, Err(Error::Stopped), "never taken: to be sent elsewhere");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_removes_itself_says_so_at_once_and_another_leads() {
+    let hub = Hub::default();
+    let servers = cluster(&hub, |options| options).await;
+    let began = clock::Instant::now();
+    let own = options(1).node_id;
+    changed(&servers[0].0, async |leader| leader.remove(&own).await).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    wait_until("another leads", || servers[1..].iter().any(|(handle, _)| handle.leads())).await;
+    let leader = &servers[1..].iter().find(|(handle, _)| handle.leads()).expect("just seen").0;
+    wait_until("two are left", || leader.status().peers.len() == 2).await;
+    assert!(leader.status().peers.iter().all(|peer| peer.voter && peer.id != own));
+}
+
 /// Until one of them takes it: on a busy machine a leader may be late with its heartbeats.
 async fn propose_to_whoever_leads(servers: &[(Handle, Arc<Store>)], command: &Command) {
     let deadline = clock::Instant::now() + SOON;

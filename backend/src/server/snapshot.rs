@@ -50,9 +50,10 @@ fn row(snapshot: raft::Snapshot) -> Snapshot {
 pub(super) async fn list(call: Call<'_>) -> Result<Answer<Archive>, Error> {
     may(call, Access::OperatorRead)?;
     call.server.ensure_fresh(call.request.options.consistency).await?;
-    let raft::Snapshots { kept, retained, threshold } = call.server.raft.snapshots().await.map_err(refusal)?;
+    let raft::Snapshots { kept, retained, threshold, interval } = call.server.raft.snapshots().await.map_err(refusal)?;
     let last_index = call.server.raft.status().last_index;
-    let archive = Archive { snapshots: kept.into_iter().map(row).collect(), retained, threshold, last_index };
+    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    let archive = Archive { snapshots: kept.into_iter().map(row).collect(), retained, threshold, interval_ms, last_index };
     Ok(call.answer(0, archive))
 }
 

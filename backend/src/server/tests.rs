@@ -92,7 +92,7 @@ impl Consensus for Alone {
     }
 
     async fn snapshots(&self) -> Result<raft::Snapshots, raft::Error> {
-        Ok(raft::Snapshots { kept: vec![self.take_snapshot().await?], retained: 1, threshold: 100 })
+        Ok(raft::Snapshots { kept: vec![self.take_snapshot().await?], retained: 1, threshold: 100, interval: Duration::ZERO })
     }
 
     async fn take_snapshot(&self) -> Result<raft::Snapshot, raft::Error> {

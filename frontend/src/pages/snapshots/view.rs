@@ -21,7 +21,8 @@ pub(super) fn sentence(archive: &Archive, newest_ms: u64, now_ms: u64) -> Senten
     let behind = archive.last_index.saturating_sub(since);
     let left = archive.threshold.saturating_sub(behind);
     let next = match left {
-        0 => "The next one is taken any moment.".to_owned(),
+        0 if archive.interval_ms == 0 => "The next one is taken any moment.".to_owned(),
+        0 => format!("The next one is due: it is taken within {}.", format::span(archive.interval_ms * 2)),
         left => format!("The next one is taken by itself after {} more log entries.", count(left)),
     };
     let rest = match archive.snapshots.first() {
@@ -101,6 +102,7 @@ mod tests {
             retained: 2,
             threshold: 16_384,
             last_index: 20_000,
+            interval_ms: 0,
         };
         let none = sentence(&Archive { last_index: 10, ..archive(&[]) }, 0, 0);
         assert_eq!(none.rest, "No snapshot has been taken yet.");
@@ -108,6 +110,8 @@ mod tests {
         let some = sentence(&archive(&[19_000]), 1_000, 3_601_000);
         assert_eq!(some.rest, "The newest snapshot was taken 1 h ago.");
         assert!(sentence(&archive(&[1]), 1, 1).more.starts_with("The next one is taken any moment."));
+        let due = Archive { interval_ms: 30_000, ..archive(&[1]) };
+        assert!(sentence(&due, 1, 1).more.starts_with("The next one is due: it is taken within 1 min."));
         assert_eq!(facts(&archive(&[19_000]))[1], Fact::new("Entries since", "1,000".to_owned(), "of 16,384".to_owned()));
         assert_eq!(file_name("dc1", &archive(&[])), "dc1-20000.snap");
     }
