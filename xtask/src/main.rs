@@ -19,7 +19,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   ui [--release] [--table FILE]   build the dashboard into target/ui-dist; FILE gets its table of assets in Rust
   dev [agent arguments]           run a dev agent whose dashboard is rebuilt on every save
   test [--skip-browser] [-- WORD] run every test there is, or those of tests/it whose names hold the words
-  sim [--seeds N | --seed S] [--invariant NAME] [--trace]
+  sim [--seeds N | --seed S] [--invariant NAME] [--bug NAME] [--trace]
                                   simulate clusters in trouble, each from a seed
   conform [WORD...]               run the scenarios on the real Consul and on Muster, and record its answers
   bench                           measure Muster beside the real Consul

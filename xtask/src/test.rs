@@ -58,6 +58,7 @@ fn all(steps: &mut Steps, browser: bool, words: &[String]) -> Result<()> {
         ]))
     })?;
     steps.run("simulated clusters", sim::held)?;
+    steps.run("proof of the simulation", sim::proof)?;
     let binary = root().join("target/release/muster");
     steps.run("tests against real agents", || {
         let mut command = cargo(&["test", "--release", "--locked", "--package", "tests", "--lib", "--test", "it", "--"]);

@@ -110,7 +110,9 @@ pub(super) struct Pool {
     /// Members the settings are made for.
     sized: usize,
     pub(super) health: Health,
-    /// Whom this node accuses.
+    /// Of foca's timers now; none before there is anybody to probe.
+    pub(super) token: Option<u8>,
+    /// Who is accused, by this node or others.
     pub(super) suspicions: BTreeMap<NodeId, Suspicion>,
     /// Newly accused members, to be asked on another way.
     pub(super) accused: Vec<foca::Member<Identity>>,
@@ -161,6 +163,7 @@ impl Pool {
             changed: true,
             sized: 1,
             health: Health::default(),
+            token: None,
             suspicions: BTreeMap::new(),
             accused: Vec::new(),
             orphans: BTreeMap::new(),
@@ -365,12 +368,18 @@ impl Pool {
     /// Says that this node goes; the others will not take its silence for a failure.
     pub(super) fn announce_leave(&mut self, now: Duration) {
         self.leaving = true;
+        self.collect(now);
+    }
+
+    /// Says so of this incarnation: it is a newer one when somebody takes it for failed meanwhile.
+    fn tell_leave(&mut self) {
         let me = self.me();
         let stay = Stay { incarnation: me.incarnation, end: End::Leaving };
-        self.desk.told().learn(News::Stay(me.node, stay));
+        if !self.leaving || self.desk.told().learn(News::Stay(me.node, stay)).is_none() {
+            return;
+        }
         self.changed = true;
         self.spread(&News::Stay(me.node, stay));
-        self.collect(now);
     }
 
     /// Goes.
@@ -459,24 +468,31 @@ impl Pool {
         }
         self.weigh(now);
         self.refute(now);
+        self.tell_leave();
         self.resize();
     }
 
     fn schedule(&mut self, now: Duration, after: Duration, timer: Timer<Identity>) {
-        self.scheduled += 1;
         let patience = self.health.score + 1;
-        let due = now
-            + match &timer {
-                Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } => after * patience,
-                _ => after,
-            };
-        let at = match &timer {
+        let due = match &timer {
+            Timer::ProbeRandomMember(token) => {
+                self.token = Some(*token);
+                now + after * patience
+            }
+            Timer::SendIndirectProbe { .. } => now + after * patience,
             Timer::ChangeSuspectToDown { member_id, incarnation, token } => {
                 let Some(due) = self.accuse(now, *member_id, *incarnation, *token) else { return };
-                (due, self.scheduled)
+                due
             }
-            _ => (due, self.scheduled),
+            _ => now + after,
         };
+        self.arm(due, timer);
+    }
+
+    /// Runs one of foca's timers at that time.
+    pub(super) fn arm(&mut self, due: Duration, timer: Timer<Identity>) {
+        self.scheduled += 1;
+        let at = (due, self.scheduled);
         if let Timer::ChangeSuspectToDown { member_id, .. } = &timer {
             self.suspicions.entry(member_id.node).and_modify(|suspicion| suspicion.timer = at);
         }

@@ -40,6 +40,8 @@ const STRANGERS_AT_ONCE: usize = 2;
 const PACKETS_FIRST: u32 = 256;
 /// How long the announcement of a leave gets before the leave.
 const LEAVE_ANNOUNCED: Duration = Duration::from_secs(1);
+/// What whoever wants something of an agent that has left is told.
+const LEAVING: &str = "this agent is leaving";
 /// How late a timer has to be before the log says that this agent gets too little processor time.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
@@ -387,7 +389,7 @@ impl Service {
 
     fn exchange_with_one_of(&mut self, mut peers: Vec<SocketAddr>) {
         self.rng.shuffle(&mut peers);
-        if let Some(peer) = peers.first().filter(|_| !self.gone) {
+        if let Some(peer) = peers.first() {
             self.exchange(*peer, None);
         }
     }
@@ -399,6 +401,13 @@ impl Service {
     }
 
     fn ask(&mut self, with: SocketAddr, kind: Kind, ask: Ask, joining: Option<Joining>) {
+        if self.gone {
+            // Whoever heard of it would take it for a member again.
+            if let Some(joining) = joining {
+                drop(joining.send(Err(LEAVING.to_owned())));
+            }
+            return;
+        }
         if !self.asking.insert((with, kind)) && joining.is_none() {
             return;
         }
@@ -441,6 +450,10 @@ impl Service {
     }
 
     fn learn(&mut self, with: SocketAddr, took: Duration, knowledge: Knowledge, joins: bool) -> Result<(), String> {
+        if self.gone {
+            // They say that it has left, which it would refute.
+            return Err(LEAVING.to_owned());
+        }
         let now = self.now();
         if let Some(why) = self.pool.objection(now, &knowledge) {
             tracing::error!(%with, why, "gossip: not joined");
@@ -467,7 +480,7 @@ impl Service {
         // Who has no key of ours gets no answer that would help with guessing.
         let Some(bytes) = self.keyring.open(&theirs) else { return refused("not sealed with a key of ours") };
         let reply = match decode::<Ask>(&bytes) {
-            Ok(_) if self.gone => Reply::Refused("this agent is leaving".to_owned()),
+            Ok(_) if self.gone => Reply::Refused(LEAVING.to_owned()),
             Ok(Ask::Accused(accused)) => {
                 let now = self.now();
                 Reply::Refuted(self.pool.answer_accusation(now, &accused))

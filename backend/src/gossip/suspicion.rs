@@ -22,7 +22,12 @@ pub(super) fn shortest(timing: &Timing, size: usize, health: u32) -> Duration {
     timing.probe_interval.mul_f64(0.625 * f64::from(timing.suspicion_mult) * scale).max(SHORTEST) * (health + 1)
 }
 
-/// Somebody this node accuses.
+/// Where a member is in its life: a later stage refutes accusations of an earlier one.
+pub(super) fn stage(identity: &Identity, refutation: u16) -> (u64, u32, u16) {
+    (identity.incarnation, identity.meta_version, refutation)
+}
+
+/// Somebody this node accuses, or others do.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
     pub(super) identity: Identity,
@@ -34,6 +39,8 @@ pub(super) struct Suspicion {
     pub(super) timer: (Duration, u64),
     /// Whether its port is closed: the process is gone, which is worth as much as another accuser.
     pub(super) closed: bool,
+    /// Whether a probe of this node failed; otherwise others said so.
+    pub(super) own: bool,
     since: Duration,
     shortest: Duration,
     wanted: usize,
@@ -43,7 +50,12 @@ impl Suspicion {
     /// `others` are those who could confirm it.
     pub(super) fn new(identity: Identity, refutation: u16, token: u8, since: Duration, shortest: Duration, others: usize) -> Self {
         let wanted = CONFIRMATIONS.min(others);
-        Self { identity, refutation, token, timer: (since, 0), closed: false, since, shortest, wanted }
+        Self { identity, refutation, token, timer: (since, 0), closed: false, own: false, since, shortest, wanted }
+    }
+
+    /// Of what it is accused: see [`stage`].
+    pub(super) fn stage(&self) -> (u64, u32, u16) {
+        stage(&self.identity, self.refutation)
     }
 
     /// When it counts if so many others accuse too.

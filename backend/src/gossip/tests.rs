@@ -126,6 +126,47 @@ async fn who_leaves_is_told_from_who_fails_and_can_be_declared_gone() {
     wait_for(&pools[1].0, Duration::from_secs(120), |members| members.contains(&("node-3".to_owned(), 1))).await;
 }
 
+/// A port whose exchanges take a while to get there.
+struct Slow(Arc<dyn Transport>);
+
+#[async_trait::async_trait]
+impl Transport for Slow {
+    async fn send(&self, to: SocketAddr, packet: &[u8]) -> std::io::Result<()> {
+        self.0.send(to, packet).await
+    }
+
+    async fn receive(&self) -> (Vec<u8>, SocketAddr) {
+        self.0.receive().await
+    }
+
+    async fn exchange(&self, with: SocketAddr, ours: Vec<u8>) -> std::io::Result<Vec<u8>> {
+        clock::sleep(Duration::from_millis(1500)).await;
+        self.0.exchange(with, ours).await
+    }
+
+    async fn accept(&self) -> Exchange {
+        self.0.accept().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_left_does_not_come_back_by_an_exchange_that_was_under_way() {
+    let hub = Hub::default();
+    let (first, _) = start_at(&hub, options(1));
+    let slow = Arc::new(Slow(hub.open(options(2).bind)));
+    let second = start_with(options(2), Runtime::seeded(2, 1_700_000_000_000), slow).expect("starts");
+    second.join(options(1).bind).await.expect("joins");
+    wait_for(&first, Duration::from_secs(10), |members| members.contains(&("node-2".to_owned(), 1))).await;
+    let (late, ()) = tokio::join!(second.join(options(1).bind), second.leave());
+    assert_eq!(late.expect_err("it left meanwhile"), "this agent is leaving");
+    assert_eq!(second.join(options(1).bind).await.expect_err("it left"), "this agent is leaving");
+    wait_for(&first, Duration::from_secs(10), |members| members.contains(&("node-2".to_owned(), 3))).await;
+    // As long as its process lives.
+    let mut members = first.subscribe();
+    let back = |members: &Arc<Vec<Member>>| members.iter().any(|member| member.name == "node-2" && member.status != 3);
+    assert!(clock::timeout(Duration::from_secs(20), members.wait_for(back)).await.is_err(), "{:?}", first.members());
+}
+
 #[tokio::test(start_paused = true)]
 async fn strangers_are_refused_with_the_reason() {
     let hub = Hub::default();

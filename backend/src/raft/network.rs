@@ -57,7 +57,8 @@ pub trait Transport: Send + Sync + 'static {
     async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError>;
 
     /// Sends a snapshot on its lane, however large it is: first `offer`, which says what it is, then its contents as they come. An
-    /// error among them has to reach the peer as one. Otherwise as [`Transport::call`].
+    /// error among them has to reach the peer as one. Otherwise as [`Transport::call`], but who sends has patience for as long as a large
+    /// one takes to be installed: a peer that is not heard any more has to be noticed here, within seconds.
     ///
     /// # Errors
     /// As for [`Transport::call`].

@@ -148,8 +148,8 @@ impl Dial<'_> {
         let executor = Executor { tasks: self.tasks.clone(), name: "rpc stream" };
         let opening = http2::Builder::new(executor)
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING.0)
-            .keep_alive_timeout(PING.1)
+            .keep_alive_interval(self.options.ping.0)
+            .keep_alive_timeout(self.options.ping.1)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)

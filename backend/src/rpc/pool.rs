@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Answer, Changes, Error, Operation, OperationReply, PROTOCOL, Request,
-    link::{Body, Dial, Link, Seat, Waits},
+    link::{Body, Dial, Link, PING, Seat, Waits},
     protocol,
     tls::Wrap,
     wire::{self, Frames},
@@ -50,6 +50,8 @@ pub struct Options {
     pub silence: Duration,
     /// How long the sign of life may take.
     pub sign_of_life: Duration,
+    /// How often a connection is probed, and how long the answer may take, before it counts as broken with everything under way on it.
+    pub ping: (Duration, Duration),
     /// How long a connection nobody uses is kept.
     pub idle_timeout: Duration,
     /// The protocol this side says it speaks.
@@ -66,6 +68,7 @@ impl Default for Options {
             query_time_max: Duration::from_secs(600),
             silence: Duration::from_secs(1),
             sign_of_life: Duration::from_secs(2),
+            ping: PING,
             idle_timeout: Duration::from_secs(120),
             protocol: PROTOCOL,
         }

@@ -18,7 +18,7 @@ pub mod trace;
 pub enum Bug {
     /// The log acknowledges what is not on disk yet.
     AckBeforeSync,
-    /// The newest vote is not on disk when it is given.
+    /// A vote is not on disk before that of a later term is.
     VoteNotPersisted,
     /// A leader trusts its lease also after it began to hand over leadership.
     LeaseAfterTransfer,
@@ -26,6 +26,11 @@ pub enum Bug {
     NoLease,
     /// Pools never exchange everything they know.
     NoExchanges,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::AckBeforeSync, Self::VoteNotPersisted, Self::LeaseAfterTransfer, Self::NoLease, Self::NoExchanges];
 }
 
 /// What one world came to.

@@ -1,16 +1,17 @@
-//! `cargo xtask sim`: `--seeds N` runs the seeds 1 to N, `--seed S` one of them, `--invariant NAME` only its world (`raft` or `gossip` for all of one), `--trace` prints every
-//! event. Ends with 1 when an invariant does not hold, and prints how to see it again.
+//! `cargo xtask sim`: `--seeds N` runs the seeds 1 to N (`--from M` begins later), `--seed S` one of them, `--invariant NAME` only its
+//! world (`raft` or `gossip` for all of one), `--bug NAME` puts a fault in, `--trace` prints every event. Ends with 1 when an invariant
+//! does not hold, and prints how to see it again.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
-use std::{ops::Range, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use sim::{
-    invariants,
+    Bug, invariants,
     run::{Request, Summary, run},
 };
 
-const USAGE: &str = "usage: cargo xtask sim [--seeds N | --seed S] [--invariant NAME] [--trace]";
+const USAGE: &str = "usage: cargo xtask sim [[--from M] --seeds N | --seed S] [--invariant NAME] [--bug NAME] [--trace]";
 
 fn main() -> ExitCode {
     let request = match parse(std::env::args().skip(1)) {
@@ -33,22 +34,19 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, String> {
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
         match flag.as_str() {
-            "--seeds" => request.seeds = seeds(&value()?)?,
+            "--seeds" => request.seeds.end = number(&value()?)?.saturating_add(1),
             "--from" => request.seeds.start = number(&value()?)?,
             "--seed" => {
                 let seed = number(&value()?)?;
                 request.seeds = seed..seed + 1;
             }
             "--invariant" => request.invariant = Some(known(value()?)?),
+            "--bug" => request.bug = Some(bug(&value()?)?),
             "--trace" => request.shown = true,
             _ => return Err(format!("unknown flag {flag}")),
         }
     }
     Ok(request)
-}
-
-fn seeds(text: &str) -> Result<Range<u64>, String> {
-    Ok(1..number(text)?.saturating_add(1))
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -61,6 +59,11 @@ fn known(name: String) -> Result<String, String> {
         return Ok(name);
     }
     Err(format!("unknown invariant {name}; there are {}", all().copied().collect::<Vec<_>>().join(", ")))
+}
+
+fn bug(name: &str) -> Result<Bug, String> {
+    let known = |bug: &Bug| format!("{bug:?}") == name;
+    Bug::ALL.into_iter().find(known).ok_or_else(|| format!("unknown bug {name}; there are {:?}", Bug::ALL))
 }
 
 fn report(summary: &Summary, seconds: f32) {

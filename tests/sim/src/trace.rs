@@ -43,6 +43,20 @@ impl Trace {
         }
     }
 
+    /// Something to be shown that is no event: it does not count.
+    pub fn remark(&self, text: impl FnOnce() -> String) {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.shown {
+            println!("{:>10.3}     {}", inner.began.elapsed().as_secs_f64(), text());
+        }
+    }
+
+    /// Whether events are printed.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).shown
+    }
+
     /// The hash and how many events it covers.
     #[must_use]
     pub fn result(&self) -> (u64, u64) {

@@ -54,6 +54,11 @@ fn a_log_that_acknowledges_before_it_flushed_loses_writes() {
 }
 
 #[test]
+fn a_vote_that_is_not_on_disk_gives_two_leaders() {
+    check_noticed(Bug::VoteNotPersisted, "election_safety", 40);
+}
+
+#[test]
 fn a_lease_trusted_after_leadership_was_handed_over_gives_old_answers() {
     check_noticed(Bug::LeaseAfterTransfer, "lease_reads", 40);
 }

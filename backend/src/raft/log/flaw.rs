@@ -11,11 +11,11 @@ use crate::raft::types::Vote;
 pub enum Flaw {
     /// A flush is acknowledged at once and done with the next one.
     AcknowledgesBeforeFlush,
-    /// The vote on disk is the one before the newest.
+    /// The vote on disk is the last one of the term before the newest.
     ForgetsNewestVote,
 }
 
-/// A log that writes the vote before the newest one.
+/// A log that writes the vote of the term before.
 pub(super) struct Forgetful {
     inner: Box<dyn Backend>,
     newest: Option<Vote>,
@@ -35,9 +35,11 @@ impl Backend for Forgetful {
     }
 
     fn set_head(&mut self, head: &Head) -> io::Result<()> {
-        if head.vote != self.newest {
-            self.before = std::mem::replace(&mut self.newest, head.vote);
+        let term = |vote: Option<Vote>| vote.map(|vote| vote.leader_id.term);
+        if term(head.vote) != term(self.newest) {
+            self.before = self.newest;
         }
+        self.newest = head.vote;
         self.inner.set_head(&Head { vote: self.before, ..head.clone() })
     }
 

@@ -147,6 +147,21 @@ async fn a_read_leaves_a_server_that_fell_silent_and_a_write_is_not_sent_again()
     assert_eq!((hung.writes.load(Ordering::SeqCst), well.writes.load(Ordering::SeqCst)), (1, 0));
 }
 
+/// What Raft counts on: it waits minutes for a large snapshot to be installed, and no longer than this for a server that is gone.
+#[tokio::test]
+async fn a_snapshot_to_a_server_that_fell_silent_is_given_up_with_the_connection() {
+    let server = Running::start("hung", None).await;
+    let relay = Relay::to(server.address).await;
+    let ping = (Duration::from_millis(100), Duration::from_millis(200));
+    let (pool, runtime) = (Pool::new(Options { ping, ..quick() }, Runtime::system()), Runtime::system());
+    let sent = pool.raft_snapshot(relay.address, 2, b"offer".to_vec(), bytes(&runtime, 1 << 20, false)).await.expect("still well");
+    assert_eq!(String::from_utf8_lossy(&sent), format!("offer: {} bytes, whole", 1 << 20));
+    relay.frozen.send_replace(true);
+    let sending = pool.raft_snapshot(relay.address, 2, b"offer".to_vec(), bytes(&runtime, 1 << 20, false));
+    let sent = clock::timeout(SOON, sending).await.expect("given up soon");
+    assert!(matches!(sent, Err(Failure::Lost(_))), "{sent:?}");
+}
+
 #[tokio::test]
 async fn a_write_at_a_server_that_stays_silent_ends_with_an_unknown_outcome_and_is_not_sent_again() {
     let ((hung, _), (well, _go_on)) = (Counting::new("hung"), Counting::new("well"));

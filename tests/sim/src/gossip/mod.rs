@@ -1,5 +1,5 @@
 //! The gossip world: pools that join, crash, leave and come back over a network that loses, delays and splits. Afterwards peace: everybody
-//! has to find everybody, and a last death and a last leave have to be known to all in time.
+//! has to find everybody, and last deaths and a last leave have to be known to all in time.
 
 mod port;
 mod world;
@@ -21,6 +21,8 @@ const CHAOS: Duration = Duration::from_secs(40);
 const ONE_AGAIN: Duration = Duration::from_secs(150);
 /// How long 200 agents may take to be one pool.
 const ONE_AT_FIRST: Duration = Duration::from_secs(30);
+/// How long members that were late or wrong lately stay slow to accuse others: `gossip::pool`'s health gets better by a step a second.
+const WARY: Duration = Duration::from_secs(10);
 /// Every so many seeds: a large pool instead of a troubled one.
 const LARGE_EVERY: u64 = 25;
 const LARGE: usize = 200;
@@ -48,7 +50,10 @@ pub fn run(seed: u64, bug: Option<Bug>, shown: bool) -> Outcome {
         world.trace.note("peace");
         world.heal().await;
         converge(&world, ONE_AGAIN).await;
-        last_death(&world).await;
+        // Right after the trouble, then in a pool at rest.
+        death(&world, world.size() - 1, dead_is_known::AFTER_TROUBLE).await;
+        sleep(WARY).await;
+        death(&world, world.size() - 3, dead_is_known::bound(world.size())).await;
         last_leave(&world).await;
         observer.abort();
         outcome(&world)
@@ -62,7 +67,8 @@ fn outcome(world: &World) -> Outcome {
         ("members", world.size() as u64),
         ("crashes", evidence.crashes),
         ("leaves", evidence.leaves),
-        ("slowest news of a death, ms", evidence.deaths.longest_ms()),
+        ("slowest news of a death or leave, ms", evidence.deaths.longest_ms()),
+        ("slowest news of a death after trouble, ms", evidence.deaths.after_trouble_ms()),
         ("one again after, ms", evidence.one_after_ms),
     ];
     let verdicts = vec![
@@ -137,26 +143,26 @@ async fn converge(world: &Arc<World>, within: Duration) {
 }
 
 /// One more crash, in a quiet network.
-async fn last_death(world: &Arc<World>) {
-    let at = world.size() - 1;
+async fn death(world: &Arc<World>, at: usize, bound: Duration) {
     world.crash(at);
-    known(world, at, FAILED, "dead").await;
+    known(world, at, FAILED, "dead", bound).await;
 }
 
 /// And one more leave.
 async fn last_leave(world: &Arc<World>) {
     let at = world.size() - 2;
     world.leave(at).await;
-    known(world, at, LEFT, "gone").await;
+    known(world, at, LEFT, "gone", dead_is_known::bound(world.size())).await;
 }
 
-async fn known(world: &Arc<World>, at: usize, status: u8, what: &str) {
-    let (began, bound) = (Instant::now(), dead_is_known::bound(world.size()));
+async fn known(world: &Arc<World>, at: usize, status: u8, what: &str, bound: Duration) {
+    let began = Instant::now();
     while let Some(viewer) = world.somebody_without(at, status) {
         if began.elapsed() > bound {
-            return world.evidence().deaths.unknown(|| format!("{viewer} does not know that node-{at} is {what} after {bound:?}"));
+            let views = world.views_of(at).await;
+            return world.evidence().deaths.unknown(|| format!("{viewer} does not know that node {at} is {what} after {bound:?}; {views}"));
         }
         sleep(Duration::from_millis(10)).await;
     }
-    world.evidence().deaths.known(began.elapsed());
+    world.evidence().deaths.known(began.elapsed(), bound);
 }

@@ -78,6 +78,8 @@ pub(super) struct World {
     members: Mutex<Vec<Member>>,
     evidence: Mutex<Evidence>,
     absent: Mutex<Vec<JoinHandle<()>>>,
+    /// What everybody showed last; only for a trace that is printed.
+    shown: Mutex<BTreeMap<usize, BTreeMap<String, u8>>>,
 }
 
 impl World {
@@ -96,6 +98,7 @@ impl World {
             members: Mutex::new((0..size).map(|_| Member::default()).collect()),
             evidence: Mutex::default(),
             absent: Mutex::default(),
+            shown: Mutex::default(),
         })
     }
 
@@ -220,12 +223,37 @@ impl World {
         members.iter().enumerate().filter_map(|(at, member)| Some((at, member.life.as_ref()?.handle.clone()))).collect()
     }
 
+    /// What everybody makes of a member, for people.
+    pub(super) async fn views_of(&self, at: usize) -> String {
+        let mut views = Vec::new();
+        for (viewer, handle) in self.living() {
+            let pool = handle.detail().await;
+            let member = pool.members.iter().find(|member| member.name == name(at));
+            let (status, accusers) = member.map_or(("unknown", 0), |member| (member.status.as_str(), member.accused_by.len()));
+            views.push(format!("{viewer}: {status}, {accusers} accusers, own health {}", pool.health));
+        }
+        views.join("; ")
+    }
+
     /// Looks at what everybody shows.
     pub(super) fn look_at_all(&self) {
         for (at, handle) in self.living() {
             for member in handle.members().iter() {
                 self.evidence().departures.saw(&name(at), &member.name, member.status);
             }
+            if self.trace.is_shown() {
+                self.tell_changes(at, &handle);
+            }
+        }
+    }
+
+    /// Prints how somebody's view changed.
+    fn tell_changes(&self, at: usize, handle: &Handle) {
+        let now: BTreeMap<String, u8> = handle.members().iter().map(|member| (member.name.clone(), member.status)).collect();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shown.insert(at, now.clone()).unwrap_or_default();
+        for (member, status) in now.iter().filter(|(member, status)| before.get(*member) != Some(*status)) {
+            self.trace.remark(|| format!("{} shows {member} with status {status}", name(at)));
         }
     }
 

@@ -1,4 +1,5 @@
-//! In a network without faults everybody knows of a death, and of a leave, within a bound.
+//! In a network without faults everybody knows of a death, and of a leave, within a bound: a short one in a pool at rest, a longer one
+//! right after trouble, when members that were late or wrong are slow to accuse others on purpose (Lifeguard).
 
 use std::time::Duration;
 
@@ -13,19 +14,24 @@ pub fn bound(size: usize) -> Duration {
     if size <= 50 { Duration::from_secs(9) } else { Duration::from_secs(12) }
 }
 
+/// How long news of a death may take right after trouble.
+pub const AFTER_TROUBLE: Duration = Duration::from_secs(25);
+
 /// How long it took.
 #[derive(Debug, Default)]
 pub struct Deaths {
     longest: Duration,
+    after_trouble: Duration,
     seen: u64,
     first: First,
 }
 
 impl Deaths {
-    /// Everybody knows after this time.
-    pub fn known(&mut self, took: Duration) {
+    /// Everybody knows after this time, which was bounded so.
+    pub fn known(&mut self, took: Duration, bound: Duration) {
         self.seen += 1;
-        self.longest = self.longest.max(took);
+        let longest = if bound == AFTER_TROUBLE { &mut self.after_trouble } else { &mut self.longest };
+        *longest = took.max(*longest);
     }
 
     /// Somebody does not know in time.
@@ -33,10 +39,16 @@ impl Deaths {
         self.first.fault(what);
     }
 
-    /// The slowest, in milliseconds.
+    /// The slowest in a pool at rest, in milliseconds.
     #[must_use]
     pub fn longest_ms(&self) -> u64 {
-        u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX)
+        ms(self.longest)
+    }
+
+    /// The slowest right after trouble, in milliseconds.
+    #[must_use]
+    pub fn after_trouble_ms(&self) -> u64 {
+        ms(self.after_trouble)
     }
 
     /// Whether it holds.
@@ -47,4 +59,8 @@ impl Deaths {
         self.first.verdict()?;
         if self.seen == 0 { Err("nobody died".to_owned()) } else { Ok(()) }
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

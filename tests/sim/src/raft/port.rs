@@ -1,19 +1,26 @@
 //! A server's side of the network: every message is on its way alone, may be late, lost or there twice, and arrives also when its
 //! sender no longer waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backend::{
     raft::{Lane, Peer, Transport, TransportError},
     rt::chunks::{self, Chunks},
 };
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::world::{World, place};
 use crate::{
     links::Fate,
     trace::{BEGINNING, digest},
 };
+
+/// When a connection over which nothing comes counts as broken, as pings find out: see `rpc::link`. Short messages have deadlines of
+/// their own that end before.
+const SILENT: Duration = Duration::from_secs(10);
 
 type Answer = Result<Vec<u8>, TransportError>;
 
@@ -55,7 +62,8 @@ impl Transport for Port {
             pieces.push(piece.map_err(|error| TransportError::Broken(error.to_string()))?.to_vec());
         }
         let whole = self.world.rng.below(8) > 0;
-        self.post(peer, Lane::Snapshot, offer, Some((pieces, whole))).await
+        let silent = || Err(TransportError::Broken("connection lost".to_owned()));
+        timeout(SILENT, self.post(peer, Lane::Snapshot, offer, Some((pieces, whole)))).await.unwrap_or_else(|_| silent())
     }
 }
 
