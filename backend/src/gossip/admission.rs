@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     identity::{Identity, Meta, NodeId},
-    pool::{Knowledge, Known, Pool, status, status_of},
+    knowledge::Knowledge,
+    pool::{Known, Pool, status, status_of},
 };
 
 /// How long the name of a member that failed is kept from others with another address.

@@ -5,9 +5,12 @@
 
 mod accusation;
 mod admission;
+mod health;
 mod identity;
 mod keyring;
 mod keys;
+mod knowledge;
+mod leave;
 mod news;
 mod pool;
 mod roster;

@@ -12,12 +12,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use foca::{AccumulatingRuntime, Codec as _, Config, Foca, OwnedNotification, PeriodicParams, PostcardCodec, State, Timer};
+use foca::{AccumulatingRuntime, Config, Foca, OwnedNotification, PeriodicParams, PostcardCodec, Timer};
 use rand::{SeedableRng as _, rngs::StdRng};
-use serde::{Deserialize, Serialize};
 
 use super::{
     Timing,
+    health::Health,
     identity::{End, Identity, Meta, NodeId, Stay},
     keyring,
     news::{Desk, News},
@@ -30,25 +30,6 @@ pub(super) mod status {
     pub(in crate::gossip) const LEAVING: u8 = 2;
     pub(in crate::gossip) const LEFT: u8 = 3;
     pub(in crate::gossip) const FAILED: u8 = 4;
-}
-
-/// Everything one side knows, for the other side of an exchange.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Knowledge {
-    /// Who tells.
-    pub(super) from: Identity,
-    pub(super) datacenter: String,
-    members: Vec<foca::Member<Identity>>,
-    pub(super) metas: BTreeMap<NodeId, Meta>,
-    #[serde(default)]
-    stays: BTreeMap<NodeId, Stay>,
-}
-
-impl Knowledge {
-    /// Who lives, as far as they know.
-    pub(super) fn active(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().filter(|member| member.state() != State::Down).map(|member| member.id().node)
-    }
 }
 
 /// Somebody who is or was a member.
@@ -64,9 +45,6 @@ pub(super) struct Known {
     pub(super) accusers: BTreeSet<NodeId>,
 }
 
-/// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.
-const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
-
 /// Members anybody may tell of, at most: an open port must not fill the memory.
 const MEMBERS_MAX: usize = 65_536;
 
@@ -79,21 +57,6 @@ pub(super) struct Setup {
     pub(super) seed: u64,
 }
 
-/// How far behind its own timers a node is, and what came of its accusations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Health {
-    /// 0 is well; each step makes it wait that much longer before it accuses anybody.
-    pub(super) score: u32,
-    changed: Duration,
-    /// Members this node accused.
-    pub(super) accusations: u64,
-    /// Those of them that were alive.
-    pub(super) refuted: u64,
-}
-
-/// The worst health there is.
-const HEALTH_WORST: u32 = 7;
-
 /// One node's view of the pool. Times are since its start.
 pub(super) struct Pool {
     pub(super) foca: Foca<Identity, PostcardCodec, StdRng, Desk>,
@@ -104,11 +67,11 @@ pub(super) struct Pool {
     pub(super) known: BTreeMap<NodeId, Known>,
     pub(super) desk: Desk,
     pub(super) datacenter: String,
-    timing: Timing,
+    pub(super) timing: Timing,
     outgoing: Vec<(SocketAddr, Bytes)>,
-    changed: bool,
+    pub(super) changed: bool,
     /// Members the settings are made for.
-    sized: usize,
+    pub(super) sized: usize,
     pub(super) health: Health,
     /// Of foca's timers now; none before there is anybody to probe.
     pub(super) token: Option<u8>,
@@ -117,8 +80,8 @@ pub(super) struct Pool {
     /// Newly accused members, to be asked on another way.
     pub(super) accused: Vec<foca::Member<Identity>>,
     /// Since when nobody knows a node any more of which an end is kept.
-    orphans: BTreeMap<NodeId, Duration>,
-    leaving: bool,
+    pub(super) orphans: BTreeMap<NodeId, Duration>,
+    pub(super) leaving: bool,
 }
 
 fn config(timing: &Timing, size: usize) -> Config {
@@ -218,44 +181,6 @@ impl Pool {
         }
     }
 
-    /// Notes how late the last timer was: who is late himself should not be quick to accuse others.
-    pub(super) fn note_lag(&mut self, now: Duration, lag: Duration) {
-        if lag > self.timing.probe_timeout / 2 {
-            self.worsen(now);
-        } else if now.saturating_sub(self.health.changed) > self.timing.probe_interval && self.health.score > 0 {
-            self.health = Health { score: self.health.score - 1, changed: now, ..self.health };
-        }
-    }
-
-    pub(super) fn worsen(&mut self, now: Duration) {
-        self.health = Health { score: (self.health.score + 1).min(HEALTH_WORST), changed: now, ..self.health };
-    }
-
-    /// This agent or its machine stood still: that time is nobody else's fault, and their answers are still to be read.
-    pub(super) fn forgive(&mut self, stood_still: Duration) {
-        let accuses = |timer: &Timer<Identity>| {
-            matches!(timer, Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } | Timer::ChangeSuspectToDown { .. })
-        };
-        let timers = std::mem::take(&mut self.timers);
-        let later = stood_still + self.timing.probe_timeout;
-        for ((due, order), timer) in timers {
-            let at = if accuses(&timer) { (due + later, order) } else { (due, order) };
-            if let Timer::ChangeSuspectToDown { member_id, .. } = &timer {
-                self.suspicions.entry(member_id.node).and_modify(|suspicion| suspicion.timer = at);
-            }
-            self.timers.insert(at, timer);
-        }
-    }
-
-    pub(super) fn health(&self) -> Health {
-        self.health
-    }
-
-    /// How long a confirmed suspicion lasts now.
-    pub(super) fn suspicion(&self) -> Duration {
-        suspicion::shortest(&self.timing, self.sized, self.health.score)
-    }
-
     /// What to send and to whom; empty afterwards.
     pub(super) fn take_outgoing(&mut self) -> Vec<(SocketAddr, Bytes)> {
         std::mem::take(&mut self.outgoing)
@@ -265,35 +190,6 @@ impl Pool {
     pub(super) fn take_changed(&mut self) -> bool {
         let told = std::mem::take(&mut self.desk.told().changed);
         std::mem::take(&mut self.changed) || told
-    }
-
-    /// Everything known, for an exchange.
-    pub(super) fn knowledge(&mut self) -> Knowledge {
-        let mut members: Vec<_> = self.foca.iter_membership_state().cloned().collect();
-        members.push(self.own_member());
-        let told = self.desk.told();
-        let (metas, stays) = (told.metas.clone(), told.stays.clone());
-        Knowledge { from: self.me(), datacenter: self.datacenter.clone(), members, metas, stays }
-    }
-
-    /// Learns what the other side of an exchange knows.
-    pub(super) fn learn(&mut self, now: Duration, knowledge: Knowledge) {
-        let me = self.me();
-        {
-            let mut told = self.desk.told();
-            for (node, meta) in knowledge.metas {
-                if node != me.node {
-                    told.learn(News::Meta(node, meta));
-                }
-            }
-            for (node, stay) in knowledge.stays {
-                told.learn(News::Stay(node, stay));
-            }
-        }
-        if let Err(error) = self.foca.apply_many(knowledge.members.into_iter(), true, &mut self.effects) {
-            tracing::debug!(%error, "gossip exchange ignored");
-        }
-        self.collect(now);
     }
 
     /// Tells everybody who this node is; they need not ask then.
@@ -306,7 +202,7 @@ impl Pool {
     }
 
     /// Passes an item on with the next packets, as one this node has just learned.
-    fn spread(&mut self, news: &News) {
+    pub(super) fn spread(&mut self, news: &News) {
         // Our own items are known here already; foca only spreads what is new to the desk.
         let (node, kept) = match news {
             News::Meta(node, _) => (*node, self.desk.told().metas.remove(node).map(|meta| News::Meta(*node, meta))),
@@ -365,12 +261,6 @@ impl Pool {
         self.known.values().filter(|known| known.alive && !is_introduced(&known.identity)).map(|known| known.identity.address).collect()
     }
 
-    /// Says that this node goes; the others will not take its silence for a failure.
-    pub(super) fn announce_leave(&mut self, now: Duration) {
-        self.leaving = true;
-        self.collect(now);
-    }
-
     /// Says so of this incarnation: it is a newer one when somebody takes it for failed meanwhile.
     fn tell_leave(&mut self) {
         let me = self.me();
@@ -380,63 +270,6 @@ impl Pool {
         }
         self.changed = true;
         self.spread(&News::Stay(me.node, stay));
-    }
-
-    /// Goes.
-    pub(super) fn leave(&mut self, now: Duration) {
-        if let Err(error) = self.foca.leave_cluster(&mut self.effects) {
-            tracing::debug!(%error, "gossip leave ignored");
-        }
-        self.collect(now);
-    }
-
-    /// Declares a failed member gone, or with `prune` forgets it too.
-    ///
-    /// # Errors
-    /// Nobody of that name is known.
-    pub(super) fn force_leave(&mut self, now: Duration, name: &str, prune: bool) -> Result<(), String> {
-        let found = {
-            let told = self.desk.told();
-            let named = |known: &&Known| told.metas.get(&known.identity.node).is_some_and(|meta| meta.name == name);
-            self.known.values().find(named).map(|known| known.identity)
-        };
-        let identity = found.ok_or_else(|| format!("agent: No node found with name '{name}'"))?;
-        let end = if prune { End::Pruned } else { End::Left };
-        let stay = Stay { incarnation: identity.incarnation, end };
-        self.desk.told().learn(News::Stay(identity.node, stay));
-        self.spread(&News::Stay(identity.node, stay));
-        self.changed = true;
-        self.collect(now);
-        Ok(())
-    }
-
-    /// Forgets who failed or left long ago, and who an operator wants forgotten.
-    pub(super) fn reap(&mut self, now: Duration, failed_after: Duration, left_after: Duration) {
-        let mut told = self.desk.told();
-        let gone = |known: &Known| {
-            let stay = told.stays.get(&known.identity.node);
-            let age = now.saturating_sub(known.since);
-            match status_of(known, stay) {
-                status::FAILED => age >= failed_after,
-                status::LEFT => age >= left_after || stay.is_some_and(|stay| stay.end == End::Pruned),
-                _ => false,
-            }
-        };
-        let reaped: Vec<NodeId> = self.known.iter().filter(|(_, known)| gone(known)).map(|(node, _)| *node).collect();
-        for node in reaped {
-            self.known.remove(&node);
-            told.metas.remove(&node);
-            self.changed = true;
-        }
-        // A stay outlives its node for a while: it keeps others from telling the member back to life.
-        let own = self.foca.identity().node;
-        self.orphans.retain(|node, _| told.stays.contains_key(node) && !self.known.contains_key(node));
-        for node in told.stays.keys().filter(|node| **node != own && !self.known.contains_key(*node)) {
-            self.orphans.entry(*node).or_insert(now);
-        }
-        told.stays.retain(|node, _| self.orphans.get(node).is_none_or(|since| now.saturating_sub(*since) < left_after));
-        let living = |node: &NodeId| *node == own || self.known.get(node).is_some_and(|known| known.alive);
-        told.accused.retain(|node, _| living(node));
     }
 
     pub(super) fn collect(&mut self, now: Duration) {
@@ -497,37 +330,6 @@ impl Pool {
             self.suspicions.entry(member_id.node).and_modify(|suspicion| suspicion.timer = at);
         }
         self.timers.insert(at, timer);
-    }
-
-    /// This node with how often it refuted accusations, which foca tells in its packets only.
-    pub(super) fn own_member(&mut self) -> foca::Member<Identity> {
-        let (me, mut packets) = (self.me(), AccumulatingRuntime::new());
-        let sent = self.foca.announce(me, &mut packets).ok().and_then(|()| packets.to_send());
-        let header = sent.and_then(|(_, packet)| PostcardCodec.decode_header(packet.as_ref()).ok());
-        let refutation = header.map_or(0, |header: foca::Header<Identity>| header.src_incarnation);
-        foca::Member::new(me, refutation, State::Alive)
-    }
-
-    /// Somebody declared this node gone that is here to stay: it comes back as a newer incarnation.
-    fn refute(&mut self, now: Duration) {
-        let me = self.me();
-        let accused = self.desk.told().stays.get(&me.node).is_some_and(|stay| stay.incarnation >= me.incarnation);
-        if !accused || self.leaving {
-            return;
-        }
-        let past = self.desk.told().stays.get(&me.node).map_or(me.incarnation, |stay| stay.incarnation);
-        if past > me.incarnation.saturating_add(AHEAD_MS_MAX) {
-            // Nobody was ever that new: whoever says so is mistaken or means harm, and is not to push us there.
-            self.desk.told().stays.remove(&me.node);
-            return;
-        }
-        let identity = Identity { incarnation: past + 1, ..me };
-        if let Err(error) = self.foca.change_identity(identity, &mut self.effects) {
-            tracing::debug!(%error, "gossip accusation not refuted");
-            return;
-        }
-        self.changed = true;
-        self.collect(now);
     }
 
     /// Lets foca know how large the pool is: that sets how often news is repeated and how long a suspicion lasts.

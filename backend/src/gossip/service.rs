@@ -16,7 +16,8 @@ use super::{
     identity::{Identity, Meta, NodeId},
     keyring::Keyring,
     keys::{self, Held},
-    pool::{Knowledge, Pool, Setup, status},
+    knowledge::Knowledge,
+    pool::{Pool, Setup, status},
     roster::Detail,
     transport::{Exchange, Transport},
 };

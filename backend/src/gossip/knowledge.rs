@@ -1,0 +1,73 @@
+//! Everything one side knows, as two members exchange it on a stream.
+//!
+//! Contract: cluster, section "Gossip", rows on push-pull.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use foca::{AccumulatingRuntime, Codec as _, PostcardCodec, State};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    identity::{Identity, Meta, NodeId, Stay},
+    news::News,
+    pool::Pool,
+};
+
+/// Everything one side knows, for the other side of an exchange.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Knowledge {
+    /// Who tells.
+    pub(super) from: Identity,
+    pub(super) datacenter: String,
+    members: Vec<foca::Member<Identity>>,
+    pub(super) metas: BTreeMap<NodeId, Meta>,
+    #[serde(default)]
+    stays: BTreeMap<NodeId, Stay>,
+}
+
+impl Knowledge {
+    /// Who lives, as far as they know.
+    pub(super) fn active(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().filter(|member| member.state() != State::Down).map(|member| member.id().node)
+    }
+}
+
+impl Pool {
+    /// Everything known, for an exchange.
+    pub(super) fn knowledge(&mut self) -> Knowledge {
+        let mut members: Vec<_> = self.foca.iter_membership_state().cloned().collect();
+        members.push(self.own_member());
+        let told = self.desk.told();
+        let (metas, stays) = (told.metas.clone(), told.stays.clone());
+        Knowledge { from: self.me(), datacenter: self.datacenter.clone(), members, metas, stays }
+    }
+
+    /// Learns what the other side of an exchange knows.
+    pub(super) fn learn(&mut self, now: Duration, knowledge: Knowledge) {
+        let me = self.me();
+        {
+            let mut told = self.desk.told();
+            for (node, meta) in knowledge.metas {
+                if node != me.node {
+                    told.learn(News::Meta(node, meta));
+                }
+            }
+            for (node, stay) in knowledge.stays {
+                told.learn(News::Stay(node, stay));
+            }
+        }
+        if let Err(error) = self.foca.apply_many(knowledge.members.into_iter(), true, &mut self.effects) {
+            tracing::debug!(%error, "gossip exchange ignored");
+        }
+        self.collect(now);
+    }
+
+    /// This node with how often it refuted accusations, which foca tells in its packets only.
+    pub(super) fn own_member(&mut self) -> foca::Member<Identity> {
+        let (me, mut packets) = (self.me(), AccumulatingRuntime::new());
+        let sent = self.foca.announce(me, &mut packets).ok().and_then(|()| packets.to_send());
+        let header = sent.and_then(|(_, packet)| PostcardCodec.decode_header(packet.as_ref()).ok());
+        let refutation = header.map_or(0, |header: foca::Header<Identity>| header.src_incarnation);
+        foca::Member::new(me, refutation, State::Alive)
+    }
+}

@@ -1,0 +1,101 @@
+//! Members that go on purpose: this node itself, those an operator declares gone, and when each is forgotten.
+//!
+//! Contract: cluster, section "Gossip", rows on leaving, force-leave and reaping.
+
+use std::time::Duration;
+
+use super::{
+    identity::{End, Identity, NodeId, Stay},
+    news::News,
+    pool::{Known, Pool, status, status_of},
+};
+
+/// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.
+const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
+
+impl Pool {
+    /// Says that this node goes; the others will not take its silence for a failure.
+    pub(super) fn announce_leave(&mut self, now: Duration) {
+        self.leaving = true;
+        self.collect(now);
+    }
+
+    /// Goes.
+    pub(super) fn leave(&mut self, now: Duration) {
+        if let Err(error) = self.foca.leave_cluster(&mut self.effects) {
+            tracing::debug!(%error, "gossip leave ignored");
+        }
+        self.collect(now);
+    }
+
+    /// Declares a failed member gone, or with `prune` forgets it too.
+    ///
+    /// # Errors
+    /// Nobody of that name is known.
+    pub(super) fn force_leave(&mut self, now: Duration, name: &str, prune: bool) -> Result<(), String> {
+        let found = {
+            let told = self.desk.told();
+            let named = |known: &&Known| told.metas.get(&known.identity.node).is_some_and(|meta| meta.name == name);
+            self.known.values().find(named).map(|known| known.identity)
+        };
+        let identity = found.ok_or_else(|| format!("agent: No node found with name '{name}'"))?;
+        let end = if prune { End::Pruned } else { End::Left };
+        let stay = Stay { incarnation: identity.incarnation, end };
+        self.desk.told().learn(News::Stay(identity.node, stay));
+        self.spread(&News::Stay(identity.node, stay));
+        self.changed = true;
+        self.collect(now);
+        Ok(())
+    }
+
+    /// Forgets who failed or left long ago, and who an operator wants forgotten.
+    pub(super) fn reap(&mut self, now: Duration, failed_after: Duration, left_after: Duration) {
+        let mut told = self.desk.told();
+        let gone = |known: &Known| {
+            let stay = told.stays.get(&known.identity.node);
+            let age = now.saturating_sub(known.since);
+            match status_of(known, stay) {
+                status::FAILED => age >= failed_after,
+                status::LEFT => age >= left_after || stay.is_some_and(|stay| stay.end == End::Pruned),
+                _ => false,
+            }
+        };
+        let reaped: Vec<NodeId> = self.known.iter().filter(|(_, known)| gone(known)).map(|(node, _)| *node).collect();
+        for node in reaped {
+            self.known.remove(&node);
+            told.metas.remove(&node);
+            self.changed = true;
+        }
+        // A stay outlives its node for a while: it keeps others from telling the member back to life.
+        let own = self.foca.identity().node;
+        self.orphans.retain(|node, _| told.stays.contains_key(node) && !self.known.contains_key(node));
+        for node in told.stays.keys().filter(|node| **node != own && !self.known.contains_key(*node)) {
+            self.orphans.entry(*node).or_insert(now);
+        }
+        told.stays.retain(|node, _| self.orphans.get(node).is_none_or(|since| now.saturating_sub(*since) < left_after));
+        let living = |node: &NodeId| *node == own || self.known.get(node).is_some_and(|known| known.alive);
+        told.accused.retain(|node, _| living(node));
+    }
+
+    /// Somebody declared this node gone that is here to stay: it comes back as a newer incarnation.
+    pub(super) fn refute(&mut self, now: Duration) {
+        let me = self.me();
+        let accused = self.desk.told().stays.get(&me.node).is_some_and(|stay| stay.incarnation >= me.incarnation);
+        if !accused || self.leaving {
+            return;
+        }
+        let past = self.desk.told().stays.get(&me.node).map_or(me.incarnation, |stay| stay.incarnation);
+        if past > me.incarnation.saturating_add(AHEAD_MS_MAX) {
+            // Nobody was ever that new: whoever says so is mistaken or means harm, and is not to push us there.
+            self.desk.told().stays.remove(&me.node);
+            return;
+        }
+        let identity = Identity { incarnation: past + 1, ..me };
+        if let Err(error) = self.foca.change_identity(identity, &mut self.effects) {
+            tracing::debug!(%error, "gossip accusation not refuted");
+            return;
+        }
+        self.changed = true;
+        self.collect(now);
+    }
+}
