@@ -93,8 +93,9 @@ fn config(timing: &Timing, size: usize) -> Config {
         probe_rtt: timing.probe_timeout,
         // How long really is decided when the timer is set: see `suspicion`.
         suspect_to_down_after: suspicion::shortest(timing, size, 0),
-        // Small pools repeat news more often than needed: a lost packet costs nothing there.
-        max_transmissions: base.max_transmissions.max(NonZeroU8::new(6).expect("not zero")),
+        // Each member repeats news so often, to members drawn by chance: with 6 times, one of a hundred news misses somebody in a pool of
+        // twelve, who finds out only by his own probes. Small pools can afford more.
+        max_transmissions: base.max_transmissions.max(NonZeroU8::new(10).expect("not zero")),
         max_packet_size: NonZeroUsize::new(largest).expect("not zero"),
         // The table here remembers longer, with names.
         remove_down_after: Some(Duration::from_secs(24 * 3600)),
