@@ -3,6 +3,13 @@
 //! Contract: node and service names may be anything, but only letters, digits and dashes can be asked for
 //! over DNS; metadata keys are restricted.
 
+use std::collections::BTreeMap;
+
+const META_KEY_SIZE_MAX: usize = 128;
+const META_VALUE_SIZE_MAX: usize = 512;
+const META_PAIRS_MAX: usize = 64;
+const META_KEY_RESERVED: &str = "consul-";
+
 /// Whether DNS can carry the name as one label: letters, digits, dashes, at most 63 bytes.
 #[must_use]
 pub fn is_dns_label(name: &str) -> bool {
@@ -20,4 +27,33 @@ pub fn is_datacenter(name: &str) -> bool {
 pub fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+/// Checks metadata: at most 64 pairs, keys of at most 128 letters, digits, `-` and `_`, values of at most 512 bytes.
+///
+/// # Errors
+/// Consul's text.
+pub fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), String> {
+    if meta.len() > META_PAIRS_MAX {
+        return Err(format!("Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"));
+    }
+    for (key, value) in meta {
+        let refused = |why: &str| Err(format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"));
+        if key.is_empty() {
+            return refused("Key cannot be blank");
+        }
+        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            return refused("Key contains invalid characters");
+        }
+        if key.len() > META_KEY_SIZE_MAX {
+            return refused(&format!("Key is too long (limit: {META_KEY_SIZE_MAX} characters)"));
+        }
+        if key.starts_with(META_KEY_RESERVED) && key != "consul-network-segment" {
+            return refused(&format!("Key prefix '{META_KEY_RESERVED}' is reserved for internal use"));
+        }
+        if value.len() > META_VALUE_SIZE_MAX {
+            return refused(&format!("Value is too long (limit: {META_VALUE_SIZE_MAX} characters)"));
+        }
+    }
+    Ok(())
 }

@@ -179,7 +179,8 @@ pub(super) async fn exchange<S>(stream: S, message: http::Request<Full<Bytes>>) 
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
+    let (mut sender, connection) =
+        http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
     let mut connection: Connection = Box::pin(async move {
         let _ = connection.await;
     });

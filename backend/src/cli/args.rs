@@ -121,6 +121,18 @@ impl Args {
     }
 }
 
+/// Splits the `key=value` of a flag that may be given several times.
+///
+/// # Errors
+/// One of them has no `=`; Go's text.
+pub(super) fn pairs(args: &Args, name: &str) -> Result<Vec<(String, String)>, String> {
+    let split = |text: &str| match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(format!("invalid value \"{text}\" for flag -{name}: Missing \"=\" value in argument: {text}")),
+    };
+    args.all(name).into_iter().map(split).collect()
+}
+
 /// Splits `key=value` (or `key:value`), as repeated flags hold them.
 pub(super) fn pair(text: &str, separator: char) -> (String, String) {
     let (key, value) = text.split_once(separator).unwrap_or((text, ""));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use shared::{catalog, node::Node};
 
 use super::{
-    args::{Args, pair},
+    args::{Args, pairs},
     client::Client,
     print::{Print, table},
     read,
@@ -27,16 +27,18 @@ pub(super) async fn datacenters(client: &Client, print: &mut Print) -> u8 {
     }
 }
 
-fn node_meta(args: &Args) -> Vec<(String, String)> {
-    args.all("node-meta").into_iter().map(|text| pair(text, '=')).collect()
-}
-
 /// `catalog nodes`.
 pub(super) async fn nodes(args: &Args, client: &Client, print: &mut Print) -> u8 {
     let mut read = read(args);
     read.options.near = args.text("near");
     read.options.filter = args.text("filter");
-    read.options.node_meta = node_meta(args);
+    read.options.node_meta = match pairs(args, "node-meta") {
+        Ok(pairs) => pairs,
+        Err(why) => {
+            print.say(why);
+            return 1;
+        }
+    };
     let service = args.text("service");
     let found = if service.is_empty() {
         client.call(&catalog::GetNodes { read }).await
@@ -99,7 +101,13 @@ fn detailed(nodes: &[Node]) -> String {
 /// `catalog services`.
 pub(super) async fn services(args: &Args, client: &Client, print: &mut Print) -> u8 {
     let mut read = read(args);
-    read.options.node_meta = node_meta(args);
+    read.options.node_meta = match pairs(args, "node-meta") {
+        Ok(pairs) => pairs,
+        Err(why) => {
+            print.say(why);
+            return 1;
+        }
+    };
     let node = args.text("node");
     let found = if node.is_empty() {
         client.call(&catalog::GetServices { read }).await

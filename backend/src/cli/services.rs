@@ -10,7 +10,7 @@ use shared::{
 };
 
 use super::{
-    args::{Args, pair},
+    args::{Args, pairs},
     client::Client,
     print::{Print, quoted},
 };
@@ -32,15 +32,14 @@ fn definitions(args: &Args, flag: &str) -> Result<Vec<ServiceRegistration>, Stri
         kind: args.text("kind"),
         address: args.text("address"),
         tags: args.all("tag").into_iter().map(str::to_owned).collect(),
-        meta: args.all("meta").into_iter().map(|text| pair(text, '=')).collect(),
+        meta: pairs(args, "meta")?.into_iter().collect(),
         ..ServiceRegistration::default()
     };
     service.port = match args.number("port") {
         Ok(port) => port.unwrap_or(0),
         Err(_) => return Err(format!("invalid value {} for flag -port", quoted(&args.text("port")))),
     };
-    for text in args.all("tagged-address") {
-        let (tag, address) = pair(text, '=');
+    for (tag, address) in pairs(args, "tagged-address")? {
         service.tagged_addresses.insert(tag, host_port(&address)?);
     }
     Ok(vec![service])
@@ -121,6 +120,10 @@ mod tests {
         assert_eq!(service.meta["k"], "v=w");
         assert_eq!(service.tagged_addresses["lan"], ServiceAddress { address: "10.0.0.1".to_owned(), port: 81 });
         assert!(of(&["-name=web", "-port=x"]).is_err() && of(&["-name=web", "-tagged-address=lan=h:x"]).is_err());
+        let why = |flag: &str| format!("invalid value \"bad\" for flag -{flag}: Missing \"=\" value in argument: bad");
+        for flag in ["meta", "tagged-address"] {
+            assert_eq!(of(&["-name=web", &format!("-{flag}=bad")]), Err(why(flag)));
+        }
         assert_eq!(host_port("[::1]:80"), Ok(ServiceAddress { address: "::1".to_owned(), port: 80 }));
         assert_eq!(host_port("host"), Ok(ServiceAddress { address: "host".to_owned(), port: 0 }));
     }

@@ -30,7 +30,6 @@ pub(super) fn dev_defaults() -> Map<String, Value> {
     let values = json!({
         "bind_addr": "127.0.0.1",
         "server": true,
-        "ui_config": {"enabled": true},
         "log_level": "DEBUG",
         "performance": {"raft_multiplier": 1},
         "ports": {"grpc": 8502},
@@ -459,7 +458,7 @@ impl Builder<'_> {
         let path = self.text("ui_config.content_path", &self.text("ui_content_path", "/ui/"));
         let words: String = path.split('/').filter(|word| !word.is_empty()).map(|word| format!("{word}/")).collect();
         Ui {
-            enabled: self.flag("ui_config.enabled", self.flag("ui", false)) || !dir.is_empty(),
+            enabled: self.flag("ui_config.enabled", self.flag("ui", self.invocation.dev)) || !dir.is_empty(),
             dir: if dir.is_empty() { None } else { Some(dir.into()) },
             content_path: format!("/{words}"),
         }

@@ -75,6 +75,17 @@ fn every_rule_has_its_message() {
 }
 
 #[test]
+fn dev_mode_has_a_dashboard_unless_told_otherwise() {
+    let dev = Invocation { dev: true, machine: machine(), ..Invocation::default() };
+    let shown = |text: &str| {
+        let source = Source { name: "x.hcl".to_owned(), text: text.to_owned(), format: Format::Hcl };
+        build(&dev, &[source]).map(|config| config.ui.enabled).expect("valid")
+    };
+    assert!(shown("") && shown("ui_config { enabled = true } ui = false"));
+    assert!(!shown("ui = false") && !shown("ui_config { enabled = false }"));
+}
+
+#[test]
 fn without_a_data_dir_only_dev_mode_starts() {
     assert_eq!(load("x.hcl", "bind_addr = \"127.0.0.1\"").map(|_| ()), Err("data_dir cannot be empty".to_owned()));
     assert_eq!(load("x.json", "").map(|_| ()), Err("data_dir cannot be empty".to_owned()));

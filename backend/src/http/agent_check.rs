@@ -6,6 +6,7 @@ use shared::{agent::CheckUpdate, check::CheckDefinition};
 use super::{error::Error, extract::Call, respond};
 
 pub(super) async fn list(call: Call) -> Result<Response, Error> {
+    call.refuse_namespaces()?;
     let checks = call.context.local.checks(call.query.get("filter"))?;
     respond::json(&call, &checks)
 }

@@ -24,6 +24,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
 pub(super) async fn list(call: Call) -> Result<Response, Error> {
+    call.refuse_namespaces()?;
     let services = call.context.local.services(call.query.get("filter"))?;
     respond::json(&call, &services)
 }
@@ -83,6 +84,7 @@ pub(super) async fn maintenance(call: Call) -> Result<Response, Error> {
 }
 
 pub(super) async fn health_by_id(call: Call) -> Result<Response, Error> {
+    call.refuse_namespaces()?;
     let id = call.name("Missing serviceID")?;
     match call.context.local.service_health(&id) {
         Some(health) => health_answer(&call, &health.aggregated_status, None, &Report::of(&health)),
@@ -95,6 +97,7 @@ pub(super) async fn health_by_id(call: Call) -> Result<Response, Error> {
 }
 
 pub(super) async fn health_by_name(call: Call) -> Result<Response, Error> {
+    call.refuse_namespaces()?;
     let name = call.name("Missing service Name")?;
     let found = call.context.local.service_health_by_name(&name);
     if found.is_empty() {

@@ -95,15 +95,15 @@ impl Reader {
                 () = clock::sleep_until(deadline) => return Some(self.position(event::BEAT)),
             };
             let (index, changes) = batch;
-            self.index = index;
-            if let Some(event) = self.of_batch(changes) {
+            let before = std::mem::replace(&mut self.index, index);
+            if let Some(event) = self.of_batch(before, changes) {
                 return Some(event);
             }
         }
     }
 
     /// What a batch tells the reader; nothing when its filter keeps nothing of it.
-    fn of_batch(&mut self, changes: Option<Vec<Change>>) -> Option<Bytes> {
+    fn of_batch(&mut self, before: u64, changes: Option<Vec<Change>>) -> Option<Bytes> {
         let greeted = std::mem::replace(&mut self.greeted, true);
         let Some(mut changes) = changes else { return Some(self.position(event::RESET)) };
         changes.retain(|change| self.filter.wants(change));
@@ -111,7 +111,9 @@ impl Reader {
         if greeted {
             return news;
         }
-        let mut hello = self.position(event::HELLO).to_vec();
+        // A reader that is cut off between the two comes back for the changes.
+        let start = if news.is_some() { before } else { self.index };
+        let mut hello = encode(event::HELLO, start, &Position { index: start }).to_vec();
         hello.extend(news.unwrap_or_default());
         Some(hello.into())
     }
@@ -170,6 +172,15 @@ mod tests {
         assert_eq!(next(&mut reader).await, "event: refused\nid: 9\ndata: {\"Reason\":\"Permission denied\"}\n\n");
         drop(sender);
         assert_eq!(reader.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_goes_on_says_hello_from_where_it_was_left() {
+        let (sender, mut reader) = reader("topic=kv");
+        reader.index = 4;
+        sender.send(Ok((7, Some(vec![change(Topic::Kv, "a")])))).await.expect("the reader is there");
+        let first = next(&mut reader).await;
+        assert!(first.starts_with("event: hello\nid: 4\ndata: {\"Index\":4}\n\nevent: changes\nid: 7\n"), "{first}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,7 +164,8 @@ impl Call {
         Ok(())
     }
 
-    fn refuse_namespaces(&self) -> Result<(), Error> {
+    /// A namespace can only be asked for where there are some.
+    pub(super) fn refuse_namespaces(&self) -> Result<(), Error> {
         let named = ["ns", "partition", "sg"].into_iter().find(|name| !self.query.get(name).is_empty());
         let by_header = self.headers.get("x-consul-namespace").is_some_and(|value| !value.is_empty());
         match named {

@@ -32,7 +32,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Error> {
     };
     match value.first() {
         None => Ok(nothing(&meta)),
-        Some(first) if call.query.has("raw") => Ok(raw(first, &meta)),
+        // Several keys have no raw form.
+        Some(first) if call.query.has("raw") && !call.query.has("recurse") => Ok(raw(first, &meta)),
         Some(_) => respond::read(&call, &Answer { meta, value }),
     }
 }

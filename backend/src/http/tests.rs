@@ -229,6 +229,8 @@ async fn headers_are_in_canonical_case_and_complete() {
     api.check_headers("GET /v1/catalog/nodes", &failed, &["X-Consul-Effective-Consistency"]).await;
     let raw = ["Content-Type: text/plain", "Content-Security-Policy: sandbox", "X-Content-Type-Options: nosniff", "X-Consul-Index: 42"];
     api.check_headers("GET /v1/kv/a/b?raw", &raw, &[]).await;
+    // Several values have no raw form.
+    api.check_headers("GET /v1/kv/a?raw&recurse", &["Content-Type: application/json"], &["Content-Security-Policy"]).await;
     let zipped = "GET /v1/health/service/web\nAccept-Encoding: gzip";
     api.check_headers(zipped, &["Content-Encoding: gzip", "Vary: Accept-Encoding"], &[]).await;
     let mut stream = api.open("GET /v1/muster/changes\nAccept-Encoding: gzip").await;

@@ -8,16 +8,13 @@ use shared::{
     agent::ServiceRegistration,
     check::{CheckDefinition, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX},
     health::Status,
+    name,
     service::{Proxy, Service, ServiceAddress, Weights},
 };
 
 use super::Error;
 use crate::checks::{self, Checked};
 
-const META_KEY_SIZE_MAX: usize = 128;
-const META_VALUE_SIZE_MAX: usize = 512;
-const META_PAIRS_MAX: usize = 64;
-const META_KEY_RESERVED: &str = "consul-";
 const WEIGHT_MAX: i64 = 65_535;
 
 /// Where a definition came from.
@@ -77,7 +74,7 @@ pub(super) fn service(registration: ServiceRegistration, source: Source, scripts
     if registration.address.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(bad("Invalid service address"));
     }
-    validate_meta(&registration.meta).map_err(|why| Error::BadRequest(format!("Invalid Service Meta: {why}")))?;
+    name::check_meta(&registration.meta).map_err(|why| Error::BadRequest(format!("Invalid Service Meta: {why}")))?;
     let id = if registration.id.is_empty() { registration.name.clone() } else { registration.id.clone() };
     let checks = service_checks(&registration, &id, source, scripts)?;
     validate_weights(registration.weights).map_err(|why| Error::BadRequest(format!("Invalid Weights: {why}")))?;
@@ -176,31 +173,6 @@ fn service_checks(
         planned.push(PlannedCheck { definition, checked: Some(checked) });
     }
     Ok(planned)
-}
-
-fn validate_meta(meta: &BTreeMap<String, String>) -> Result<(), String> {
-    if meta.len() > META_PAIRS_MAX {
-        return Err(format!("Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"));
-    }
-    for (key, value) in meta {
-        let refused = |why: &str| Err(format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"));
-        if key.is_empty() {
-            return refused("Key cannot be blank");
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-            return refused("Key contains invalid characters");
-        }
-        if key.len() > META_KEY_SIZE_MAX {
-            return refused(&format!("Key is too long (limit: {META_KEY_SIZE_MAX} characters)"));
-        }
-        if key.starts_with(META_KEY_RESERVED) && key != "consul-network-segment" {
-            return refused(&format!("Key prefix '{META_KEY_RESERVED}' is reserved for internal use"));
-        }
-        if value.len() > META_VALUE_SIZE_MAX {
-            return refused(&format!("Value is too long (limit: {META_VALUE_SIZE_MAX} characters)"));
-        }
-    }
-    Ok(())
 }
 
 fn validate_weights(weights: Option<Weights>) -> Result<(), &'static str> {

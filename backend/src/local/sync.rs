@@ -138,7 +138,16 @@ async fn perform(inner: &Inner, action: Action) -> Result<bool, ()> {
     };
     inner.announce();
     match result {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            match &action {
+                Action::Node => tracing::info!(target: "agent", "Synced node info"),
+                Action::Service(id) => tracing::info!(target: "agent", service = id, "Synced service"),
+                Action::Check(id) => tracing::info!(target: "agent", check = id, "Synced check"),
+                Action::DeregisterService(id) => tracing::info!(target: "agent", service = id, "Deregistered service"),
+                Action::DeregisterCheck(id) => tracing::info!(target: "agent", check = id, "Deregistered check"),
+            }
+            Ok(true)
+        }
         Err(rpc::Error::PermissionDenied) => {
             tracing::warn!(?action, "the catalog denies this agent's change");
             Ok(true)

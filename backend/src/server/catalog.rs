@@ -2,7 +2,11 @@
 //!
 //! Contract: HTTP API, section Catalog.
 
-use shared::{catalog::CatalogService, health::ServiceNode};
+use shared::{
+    catalog::{CatalogService, Registration},
+    health::ServiceNode,
+    name,
+};
 
 use super::{Call, health};
 use crate::{
@@ -31,11 +35,20 @@ fn size<T: serde::Serialize>(value: &T) -> usize {
     rmp_serde::encode::write_named(&mut count, value).map_or(usize::MAX, |()| count.0)
 }
 
+/// Refused before it is proposed: what is in the log already stays as it is.
+fn refuse_meta(registration: &Registration) -> Result<(), String> {
+    let Some(service) = &registration.service else { return Ok(()) };
+    let id = if service.id.is_empty() { &service.name } else { &service.id };
+    name::check_meta(&service.meta)
+        .map_err(|why| format!("failed inserting service: Invalid Service Meta for node {} and serviceID {id}: {why}", registration.node))
+}
+
 pub(super) async fn register(call: Call<'_>, asked: Register) -> Result<Answer<()>, Error> {
     let Register { mut registration, transitions } = asked;
     call.server.check_datacenter(&registration.datacenter)?;
     registration.datacenter.clone_from(&call.server.options.datacenter);
     store::validate(&registration).map_err(Error::Refused)?;
+    refuse_meta(&registration).map_err(Error::Refused)?;
     if size(&(&registration, &transitions)) > REGISTRATION_MAX {
         return Err(Error::Refused(format!("Request body(registration) too large, max size: {REGISTRATION_MAX} bytes")));
     }

@@ -196,6 +196,11 @@ async fn refusals_keep_the_text_of_consul() {
     bad.node = "n1".to_owned();
     bad.datacenter = "dc9".to_owned();
     assert_eq!(bench.register(bad).await.map(|a| a.value), Err(Error::NoPathToDatacenter));
+    let mut bad = registration("n1", "web", "web1", "passing");
+    bad.service.as_mut().expect("given").meta.insert("bad key".to_owned(), "x".to_owned());
+    let text = "failed inserting service: Invalid Service Meta for node n1 and serviceID web1: Couldn't load metadata pair ('bad key', 'x'): \
+                Key contains invalid characters";
+    assert_eq!(bench.register(bad).await.map(|a| a.value), Err(Error::Refused(text.to_owned())));
     let mut bad = registration("n1", "web", "web", "passing");
     bad.check.as_mut().expect("given").service_id = "nope".to_owned();
     let text = "failed inserting check: Missing service registration on node \"n1\"";

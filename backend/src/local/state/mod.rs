@@ -242,6 +242,11 @@ impl State {
             return News::Now;
         }
         let from = std::mem::replace(&mut entry.check.status, report.status.clone());
+        if report.status == Status::CRITICAL {
+            tracing::warn!(target: "agent", check = check_id, "Check is now critical");
+        } else {
+            tracing::info!(target: "agent", check = check_id, from = %from, to = %report.status, "Check status updated");
+        }
         if entry.transitions.len() == TRANSITIONS_MAX {
             entry.transitions.pop_front();
             entry.transitions_gone += 1;
