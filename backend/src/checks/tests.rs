@@ -170,8 +170,8 @@ async fn http_sends_consuls_headers_and_the_definitions() {
     let take = || std::mem::take(&mut *web.requests.lock().expect("not poisoned"));
     outcome(serde_json::json!({"HTTP": format!("http://{}/ok?a=1#f", web.address), "Interval": "1s"})).await;
     let expected = format!(
-        "GET /ok?a=1 HTTP/1.1\r\nhost: {}\r\nuser-agent: Consul Health Check\r\naccept: text/plain, text/*, */*\r\n\
-         connection: close\r\n\r\n",
+        "GET /ok?a=1 HTTP/1.1\r\nHost: {}\r\nUser-Agent: Consul Health Check\r\nAccept: text/plain, text/*, */*\r\n\
+         Connection: close\r\n\r\n",
         web.address
     );
     assert_eq!(take(), [expected]);
