@@ -245,7 +245,7 @@ async fn snapshots_are_taken_at_the_interval_once_enough_came_and_keep_the_trail
     assert_eq!(taken(), first + threshold);
     // So many that a restart would read for long: at once.
     let before = clock::Instant::now();
-    propose(threshold * 4).await;
+    propose(threshold * 16).await;
     wait_until("a snapshot", || taken() > first + threshold).await;
     assert!(before.elapsed() < interval / 10, "{:?}", before.elapsed());
     wait_until("the log before it to go", || purged(&handle) + trailing >= taken().saturating_sub(threshold)).await;
