@@ -154,8 +154,13 @@ impl World {
         first.handle.wait_for_leader(Duration::from_secs(10)).await;
     }
 
-    /// Starts a machine that is off.
+    /// Starts a machine that is off. In a task of its own: whoever asked may be gone before it is up, as all trouble is once peace comes.
     pub(super) async fn start(self: &Arc<Self>, at: usize) {
+        let world = self.clone();
+        tokio::spawn(async move { world.bring_up(at).await }).await.expect("a start does not panic");
+    }
+
+    async fn bring_up(self: &Arc<Self>, at: usize) {
         let (disk, number) = {
             let server = &mut self.servers()[at];
             if server.lives > server.ended {
