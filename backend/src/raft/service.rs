@@ -348,6 +348,10 @@ impl Node {
         if !has_caught_up(&metrics) {
             return false;
         }
+        // Without a vote it hands leadership over by itself, in openraft, and that ends the others' patience.
+        if !metrics.membership_config.membership().get_joint_config().iter().any(|voters| voters.contains(&self.id)) {
+            return false;
+        }
         metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease) || self.is_sole_voter(&metrics)
     }
 
