@@ -15,7 +15,7 @@ pub fn bound(size: usize) -> Duration {
 }
 
 /// How long news of a death may take right after trouble.
-pub const AFTER_TROUBLE: Duration = Duration::from_secs(25);
+pub const AFTER_TROUBLE: Duration = Duration::from_secs(15);
 
 /// How long it took.
 #[derive(Debug, Default)]
