@@ -8,6 +8,7 @@ pub mod decode;
 pub mod go;
 pub mod name;
 pub mod query;
+pub mod text;
 
 pub mod agent;
 pub mod catalog;

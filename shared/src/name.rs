@@ -29,11 +29,15 @@ pub fn is_uuid(text: &str) -> bool {
         && text.bytes().enumerate().all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
-/// Checks metadata: at most 64 pairs, keys of at most 128 letters, digits, `-` and `_`, values of at most 512 bytes.
+/// A key of a service's metadata that only Consul may set, and does.
+pub const META_SEGMENT: &str = "consul-network-segment";
+
+/// Checks metadata of a node or service: at most 64 pairs, keys of at most 128 letters, digits, `-` and `_`, values of at most 512
+/// bytes. `allowed` are keys that may be there although they begin with `consul-`.
 ///
 /// # Errors
 /// Consul's text.
-pub fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), String> {
+pub fn check_meta(meta: &BTreeMap<String, String>, allowed: &[&str]) -> Result<(), String> {
     if meta.len() > META_PAIRS_MAX {
         return Err(format!("Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"));
     }
@@ -48,7 +52,7 @@ pub fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), String> {
         if key.len() > META_KEY_SIZE_MAX {
             return refused(&format!("Key is too long (limit: {META_KEY_SIZE_MAX} characters)"));
         }
-        if key.starts_with(META_KEY_RESERVED) && key != "consul-network-segment" {
+        if key.starts_with(META_KEY_RESERVED) && !allowed.contains(&key.as_str()) {
             return refused(&format!("Key prefix '{META_KEY_RESERVED}' is reserved for internal use"));
         }
         if value.len() > META_VALUE_SIZE_MAX {

@@ -24,11 +24,6 @@ fn members(node: &Node) -> Option<Vec<(String, u64)>> {
     members.as_array()?.iter().map(status).collect()
 }
 
-/// What the cluster's agents and this test have used by now.
-fn used(cluster: &Cluster) -> Processor {
-    Processor::now(cluster.members.iter().filter_map(|member| member.node.as_ref()))
-}
-
 /// Fails when something took longer than it may, counted in the time that others left of the machine. What was built without
 /// optimizations only has to come to an end.
 fn held(what: &str, took: Duration, most: Duration, before: &Processor, after: &Processor) {
@@ -47,7 +42,7 @@ fn fifty_agents_find_each_other_and_know_soon_who_was_killed() {
     let mut cluster = Cluster::empty();
     cluster.add_server(1, &[]);
     cluster.settled(1);
-    let (started, before) = (Instant::now(), used(&cluster));
+    let (started, before) = (Instant::now(), Processor::now(&cluster));
     for _ in 1..AGENTS {
         cluster.add_client();
     }
@@ -57,17 +52,17 @@ fn fifty_agents_find_each_other_and_know_soon_who_was_killed() {
             (members.len() == AGENTS && members.iter().all(|(_, status)| *status == ALIVE)).then_some(())
         });
     }
-    held("50 agents, from the start of the first client until all see all", started.elapsed(), JOINED, &before, &used(&cluster));
+    held("50 agents, from the start of the first client until all see all", started.elapsed(), JOINED, &before, &Processor::now(&cluster));
 
     let name = cluster.members[AGENTS - 1].start.name.clone();
     cluster.members[AGENTS - 1].kill();
-    let (killed, before) = (Instant::now(), used(&cluster));
+    let (killed, before) = (Instant::now(), Processor::now(&cluster));
     for member in &cluster.members[..AGENTS - 1] {
         wait_within("everybody to know who was killed", DEADLINE, || {
             members(member.node())?.contains(&(name.clone(), FAILED)).then_some(())
         });
     }
-    held("a kill is known to all 49 others", killed.elapsed(), KNOWN, &before, &used(&cluster));
+    held("a kill is known to all 49 others", killed.elapsed(), KNOWN, &before, &Processor::now(&cluster));
     for member in &cluster.members[..AGENTS - 1] {
         let members = members(member.node()).expect("answers");
         assert!(members.iter().all(|(other, status)| *status == ALIVE || *other == name), "nobody else: {members:?}");

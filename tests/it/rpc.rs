@@ -138,12 +138,11 @@ fn a_write_at_a_leader_that_hangs_ends_although_nobody_else_can_lead() {
     let others = cluster.others(leader);
     let http = cluster.members[others[0]].node().http;
     wait_within("a first write", DEADLINE, || (http.request("PUT", "/v1/kv/a", &[], b"1").ok()?.status == 200).then_some(()));
-    let used = |cluster: &Cluster| Processor::now(cluster.members.iter().filter_map(|member| member.node.as_ref()));
     cluster.members[others[1]].kill();
     cluster.members[leader].node().signal("STOP");
-    let (began, before) = (Instant::now(), used(&cluster));
+    let (began, before) = (Instant::now(), Processor::now(&cluster));
     let answer = http.request("PUT", "/v1/kv/a", &[], b"2").expect("an answer");
-    let (took, after) = (began.elapsed(), used(&cluster));
+    let (took, after) = (began.elapsed(), Processor::now(&cluster));
     println!("a write in flight ended {} ms after its leader began to hang: {}", took.as_millis(), answer.text());
     assert_eq!(answer.status, 500, "{}", answer.text());
     // A second of silence, two for a sign of life, two for the last word; the connection's own probe takes up to ten.
@@ -210,7 +209,6 @@ fn a_server_that_is_asked_much_stops_at_once() {
     let places = [0, 1, 2, client];
     let mut waiting: Vec<TcpStream> = Vec::new();
     for place in order {
-        let used = |cluster: &Cluster| Processor::now(cluster.members.iter().filter_map(|member| member.node.as_ref()));
         let before_asking: Vec<i64> =
             places.iter().filter(|at| cluster.members[**at].node.is_some()).map(|at| tasks(&cluster, *at)).collect();
         for at in places {
@@ -223,9 +221,9 @@ fn a_server_that_is_asked_much_stops_at_once() {
             now.zip(&before_asking).all(|(now, before)| now >= before + 5).then_some(())
         });
         let mut node = cluster.members[place].node.take().expect("it runs");
-        let (began, before) = (Instant::now(), used(&cluster));
+        let (began, before) = (Instant::now(), Processor::now(&cluster));
         assert_eq!(node.end_by("INT"), Some(1), "{}", node.log());
-        let (took, after) = (began.elapsed(), used(&cluster));
+        let (took, after) = (began.elapsed(), Processor::now(&cluster));
         println!("a server with reads under way stopped in {} ms", took.as_millis());
         assert!(took < STOP.mul_f64(before.patience(&after)), "{took:?}");
         cluster.members[place].restart();

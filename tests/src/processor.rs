@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use crate::node::Node;
+use crate::{cluster::Cluster, node::Node};
 
 /// Clock ticks of `/proc` a second; the same on every Linux that runs here.
 const TICKS: f64 = 100.0;
@@ -26,14 +26,14 @@ fn busy(stat: &str) -> f64 {
 }
 
 impl Processor {
-    /// Now, with these agents and this test as those that it is about.
+    /// Now, with this cluster's agents and this test as those that it is about.
     ///
     /// # Panics
     /// There is no `/proc`.
     #[must_use]
-    pub fn now<'a>(agents: impl IntoIterator<Item = &'a Node>) -> Self {
+    pub fn now(cluster: &Cluster) -> Self {
         let stat = fs::read_to_string("/proc/stat").expect("Linux");
-        let agents: u64 = agents.into_iter().map(Node::cpu_us).sum();
+        let agents: u64 = cluster.members.iter().filter_map(|member| member.node.as_ref()).map(Node::cpu_us).sum();
         let own = (agents + crate::node::cpu_us("self")) as f64 / 1e6;
         Self { at: Instant::now(), busy: busy(&stat), own }
     }

@@ -42,9 +42,7 @@ const FAILURE_MAX: usize = 160;
 /// As [`tags`], once this server's disk failed.
 pub(super) fn failed_tags(config: &Config, node_id: &str, reason: &str) -> BTreeMap<String, String> {
     let mut tags = tags(config, node_id);
-    let end = reason.char_indices().map(|(at, _)| at).take_while(|at| *at <= FAILURE_MAX).last().unwrap_or(0);
-    let shown = if reason.len() <= FAILURE_MAX { reason } else { &reason[..end] };
-    tags.insert(shared::agent::FAILURE_TAG.to_owned(), shown.to_owned());
+    tags.insert(shared::agent::FAILURE_TAG.to_owned(), shared::text::head(reason, FAILURE_MAX).to_owned());
     tags
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Contract: health checks, sections "HTTP details", "Script details" and "TTL details".
 
+use shared::text;
+
 /// Keeps the last bytes written to it.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -52,8 +54,7 @@ pub fn cut_report(output: &str, size_max: usize) -> String {
     if output.len() <= size_max {
         return output.to_owned();
     }
-    let end = (0..=size_max).rev().find(|at| output.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}… (captured {size_max} of {} bytes)", &output[..end], output.len())
+    format!("{}… (captured {size_max} of {} bytes)", text::head(output, size_max), output.len())
 }
 
 #[cfg(test)]

@@ -119,18 +119,18 @@ impl Args {
             || Error::Usage(format!("invalid value \"{text}\" for flag -{name}: strconv.Atoi: parsing \"{text}\": invalid syntax"));
         text.parse().map(Some).map_err(|_| invalid())
     }
-}
 
-/// Splits the `key=value` of a flag that may be given several times.
-///
-/// # Errors
-/// One of them has no `=`; Go's text.
-pub(super) fn pairs(args: &Args, name: &str) -> Result<Vec<(String, String)>, String> {
-    let split = |text: &str| match text.split_once('=') {
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(format!("invalid value \"{text}\" for flag -{name}: Missing \"=\" value in argument: {text}")),
-    };
-    args.all(name).into_iter().map(split).collect()
+    /// Every `key=value` of a flag that may be given several times.
+    ///
+    /// # Errors
+    /// One of them has no `=`; Go's text.
+    pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        let split = |text: &str| match text.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(format!("invalid value \"{text}\" for flag -{name}: Missing \"=\" value in argument: {text}")),
+        };
+        self.all(name).into_iter().map(split).collect()
+    }
 }
 
 /// Splits `key=value` (or `key:value`), as repeated flags hold them.

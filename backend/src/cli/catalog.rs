@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use shared::{catalog, node::Node};
+use shared::{catalog, endpoint::Read, node::Node};
 
 use super::{
-    args::{Args, pairs},
+    args::Args,
     client::Client,
     print::{Print, table},
     read,
@@ -27,18 +27,24 @@ pub(super) async fn datacenters(client: &Client, print: &mut Print) -> u8 {
     }
 }
 
-/// `catalog nodes`.
-pub(super) async fn nodes(args: &Args, client: &Client, print: &mut Print) -> u8 {
+/// How to read, of nodes with the metadata asked for; `None` once it was said what is wrong with that.
+fn read_where(args: &Args, print: &mut Print) -> Option<Read> {
     let mut read = read(args);
-    read.options.near = args.text("near");
-    read.options.filter = args.text("filter");
-    read.options.node_meta = match pairs(args, "node-meta") {
-        Ok(pairs) => pairs,
+    match args.pairs("node-meta") {
+        Ok(pairs) => read.options.node_meta = pairs,
         Err(why) => {
             print.say(why);
-            return 1;
+            return None;
         }
-    };
+    }
+    Some(read)
+}
+
+/// `catalog nodes`.
+pub(super) async fn nodes(args: &Args, client: &Client, print: &mut Print) -> u8 {
+    let Some(mut read) = read_where(args, print) else { return 1 };
+    read.options.near = args.text("near");
+    read.options.filter = args.text("filter");
     let service = args.text("service");
     let found = if service.is_empty() {
         client.call(&catalog::GetNodes { read }).await
@@ -100,14 +106,7 @@ fn detailed(nodes: &[Node]) -> String {
 
 /// `catalog services`.
 pub(super) async fn services(args: &Args, client: &Client, print: &mut Print) -> u8 {
-    let mut read = read(args);
-    read.options.node_meta = match pairs(args, "node-meta") {
-        Ok(pairs) => pairs,
-        Err(why) => {
-            print.say(why);
-            return 1;
-        }
-    };
+    let Some(read) = read_where(args, print) else { return 1 };
     let node = args.text("node");
     let found = if node.is_empty() {
         client.call(&catalog::GetServices { read }).await

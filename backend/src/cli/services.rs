@@ -10,7 +10,7 @@ use shared::{
 };
 
 use super::{
-    args::{Args, pairs},
+    args::Args,
     client::Client,
     print::{Print, quoted},
 };
@@ -32,14 +32,14 @@ fn definitions(args: &Args, flag: &str) -> Result<Vec<ServiceRegistration>, Stri
         kind: args.text("kind"),
         address: args.text("address"),
         tags: args.all("tag").into_iter().map(str::to_owned).collect(),
-        meta: pairs(args, "meta")?.into_iter().collect(),
+        meta: args.pairs("meta")?.into_iter().collect(),
         ..ServiceRegistration::default()
     };
     service.port = match args.number("port") {
         Ok(port) => port.unwrap_or(0),
         Err(_) => return Err(format!("invalid value {} for flag -port", quoted(&args.text("port")))),
     };
-    for (tag, address) in pairs(args, "tagged-address")? {
+    for (tag, address) in args.pairs("tagged-address")? {
         service.tagged_addresses.insert(tag, host_port(&address)?);
     }
     Ok(vec![service])

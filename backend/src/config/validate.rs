@@ -112,7 +112,7 @@ pub(super) fn whole(config: &Config, broken: &mut Vec<String>) {
             broken.push(format!("{key} cannot be {value}. Must be at least 8h0m0s"));
         }
     }
-    if let Err(why) = node_meta(&config.node_meta) {
+    if let Err(why) = name::check_meta(&config.node_meta, &[]) {
         broken.push(format!("node_meta invalid: {why}"));
     }
     if config.cluster.server_rejoin_age_max < Duration::from_secs(6 * 3600) {
@@ -152,31 +152,6 @@ fn encrypt(config: &Config, broken: &mut Vec<String>) {
             broken.push(format!("encrypt has invalid key: illegal base64 data at input byte {at}"));
         }
     }
-}
-
-fn node_meta(meta: &BTreeMap<String, String>) -> Result<(), String> {
-    if meta.len() > 64 {
-        return Err("Node metadata cannot contain more than 64 key/value pairs".to_owned());
-    }
-    for (key, value) in meta {
-        let fail = |why: &str| Err(format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"));
-        if key.is_empty() {
-            return fail("Key cannot be blank");
-        }
-        if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return fail("Key contains invalid characters");
-        }
-        if key.len() > 128 {
-            return fail("Key is too long (limit: 128 characters)");
-        }
-        if key.starts_with("consul-") {
-            return fail("Key prefix 'consul-' is reserved for internal use");
-        }
-        if value.len() > 512 {
-            return fail("Value is too long (limit: 512 characters)");
-        }
-    }
-    Ok(())
 }
 
 fn listeners(config: &Config, broken: &mut Vec<String>) {

@@ -20,6 +20,17 @@ impl Pool {
         self.collect(now);
     }
 
+    /// Says, while this node goes, that this incarnation of it does: it is a newer one when somebody takes it for failed meanwhile.
+    pub(super) fn tell_leave(&mut self) {
+        let me = self.me();
+        let stay = Stay { incarnation: me.incarnation, end: End::Leaving };
+        if !self.leaving || self.desk.told().learn(News::Stay(me.node, stay)).is_none() {
+            return;
+        }
+        self.changed = true;
+        self.spread(&News::Stay(me.node, stay));
+    }
+
     /// Goes.
     pub(super) fn leave(&mut self, now: Duration) {
         if let Err(error) = self.foca.leave_cluster(&mut self.effects) {

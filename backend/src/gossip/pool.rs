@@ -18,7 +18,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use super::{
     Timing,
     health::Health,
-    identity::{End, Identity, Meta, NodeId, Stay},
+    identity::{Identity, Meta, NodeId, Stay},
     keyring,
     news::{Desk, News},
     suspicion::{self, Suspicion},
@@ -260,17 +260,6 @@ impl Pool {
         let is_introduced =
             |identity: &Identity| told.metas.get(&identity.node).is_some_and(|meta| meta.version.1 >= identity.meta_version);
         self.known.values().filter(|known| known.alive && !is_introduced(&known.identity)).map(|known| known.identity.address).collect()
-    }
-
-    /// Says so of this incarnation: it is a newer one when somebody takes it for failed meanwhile.
-    fn tell_leave(&mut self) {
-        let me = self.me();
-        let stay = Stay { incarnation: me.incarnation, end: End::Leaving };
-        if !self.leaving || self.desk.told().learn(News::Stay(me.node, stay)).is_none() {
-            return;
-        }
-        self.changed = true;
-        self.spread(&News::Stay(me.node, stay));
     }
 
     pub(super) fn collect(&mut self, now: Duration) {

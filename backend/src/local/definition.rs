@@ -74,7 +74,7 @@ pub(super) fn service(registration: ServiceRegistration, source: Source, scripts
     if registration.address.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(bad("Invalid service address"));
     }
-    name::check_meta(&registration.meta).map_err(|why| Error::BadRequest(format!("Invalid Service Meta: {why}")))?;
+    name::check_meta(&registration.meta, &[name::META_SEGMENT]).map_err(|why| Error::BadRequest(format!("Invalid Service Meta: {why}")))?;
     let id = if registration.id.is_empty() { registration.name.clone() } else { registration.id.clone() };
     let checks = service_checks(&registration, &id, source, scripts)?;
     validate_weights(registration.weights).map_err(|why| Error::BadRequest(format!("Invalid Weights: {why}")))?;

@@ -38,9 +38,10 @@ fn size<T: serde::Serialize>(value: &T) -> usize {
 /// Refused before it is proposed: what is in the log already stays as it is.
 fn refuse_meta(registration: &Registration) -> Result<(), String> {
     let Some(service) = &registration.service else { return Ok(()) };
-    let id = if service.id.is_empty() { &service.name } else { &service.id };
-    name::check_meta(&service.meta)
-        .map_err(|why| format!("failed inserting service: Invalid Service Meta for node {} and serviceID {id}: {why}", registration.node))
+    name::check_meta(&service.meta, &[name::META_SEGMENT]).map_err(|why| {
+        let (node, id) = (&registration.node, store::service_id(service));
+        format!("failed inserting service: Invalid Service Meta for node {node} and serviceID {id}: {why}")
+    })
 }
 
 pub(super) async fn register(call: Call<'_>, asked: Register) -> Result<Answer<()>, Error> {

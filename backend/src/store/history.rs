@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     check::{History, Transition},
     health::Status,
+    text,
 };
 
 use super::tables::{Name, key};
@@ -101,10 +102,7 @@ fn cost(transition: &Transition) -> u64 {
 }
 
 fn cut(output: &mut String) {
-    if output.len() > OUTPUT_MAX {
-        let end = (0..=OUTPUT_MAX).rev().find(|at| output.is_char_boundary(*at)).unwrap_or(0);
-        output.truncate(end);
-    }
+    output.truncate(text::head(output, OUTPUT_MAX).len());
 }
 
 impl Log {

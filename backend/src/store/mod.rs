@@ -30,6 +30,7 @@ pub use catalog::validate;
 pub use changes::{Batch, Changes, Place, Reset};
 pub use history::{AGE_MS_MAX, Log, Record};
 pub use restore::Step as RestoreStep;
+pub use service::id as service_id;
 pub use summary::{Summary, TRACE_MS};
 pub use tables::{Indexes, Instance, NodeRecord, State};
 use touched::Touched;

@@ -12,7 +12,8 @@ use super::{
 };
 
 /// The instance id: the service's name unless given.
-pub(super) fn id(service: &Service) -> &str {
+#[must_use]
+pub fn id(service: &Service) -> &str {
     if service.id.is_empty() { &service.name } else { &service.id }
 }
 

@@ -1,5 +1,7 @@
 //! The tree on the screen: building it from views, changing it to newer views, taking it away.
 
+use std::collections::VecDeque;
+
 use leptos::prelude::{Owner, RenderEffect};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlTemplateElement, Node};
@@ -153,9 +155,9 @@ fn change_list(items: &mut Vec<Mounted>, views: Vec<View>, end: &Node) {
 /// Keeps the rows whose keys are still there, draws the new ones, and brings all into order with few moves.
 fn arrange(rows: &mut Vec<Row>, items: Vec<Item>, end: &Node, parent: &Owner) {
     // Most stay in place, so that the one looked for is the first of the old ones.
-    let mut old: Vec<Row> = std::mem::take(rows);
+    let mut old = VecDeque::from(std::mem::take(rows));
     for mut item in items {
-        let kept = old.iter().position(|row| row.key == item.key).map(|at| old.remove(at));
+        let kept = old.iter().position(|row| row.key == item.key).and_then(|at| old.remove(at));
         let row = kept.unwrap_or_else(|| {
             let owner = parent.with(Owner::new);
             let shown = owner.with(|| build(item.draw.draw()));

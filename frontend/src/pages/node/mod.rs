@@ -16,7 +16,7 @@ use shared::{
 use super::{
     service::{
         Checks, Runs, clock,
-        view::{GONE, Owner, join, not_runnable, owner},
+        view::{Owner, join, no_maintenance, not_runnable, owner},
     },
     title,
 };
@@ -118,11 +118,7 @@ fn Head(model: Model, asking: RwSignal<bool>) -> impl IntoView {
     let text = Signal::derive(move || model.shown.with(view::headline));
     let address = Memo::new(move |_| model.shown.with(|d| d.address.clone()));
     let owner = model.owner();
-    let denied = Signal::derive(move || match owner.get() {
-        Owner::Agent => String::new(),
-        Owner::Gone => GONE.to_owned(),
-        Owner::External => "This node has no agent, and maintenance needs one.".to_owned(),
-    });
+    let denied = Signal::derive(move || no_maintenance(owner.get()));
     let on = Memo::new(move |_| model.shown.with(|d| d.checks.iter().any(|c| c.id == NODE_MAINTENANCE)));
     let label = Signal::derive(move || if on.get() { "End maintenance" } else { "Maintenance" }.to_owned());
     let toggle =

@@ -161,11 +161,7 @@ fn Chosen(
     let checks = Signal::derive(move || row.with(|r| r.checks.clone()));
     let address = Memo::new(move |_| row.with(view::address));
     let maintained = Memo::new(move |_| row.with(|r| r.checks.iter().any(|c| c.is_maintenance() && !c.service_id.is_empty())));
-    let no_agent = Signal::derive(move || match owner.get() {
-        Owner::Agent => String::new(),
-        Owner::Gone => view::GONE.to_owned(),
-        Owner::External => "This node has no agent, and maintenance needs one.".to_owned(),
-    });
+    let no_agent = Signal::derive(move || view::no_maintenance(owner.get()));
     let gone = Signal::derive(move || if owner.get() == Owner::Gone { no_agent.get() } else { String::new() });
     let toggle = move || {
         if maintained.get_untracked() {

@@ -357,6 +357,15 @@ pub(crate) fn owner(checks: &[Check]) -> Owner {
 /// Why nothing can be asked of the agent of [`Owner::Gone`].
 pub(crate) const GONE: &str = "The agent of this node does not answer.";
 
+/// Why a node or its instances cannot be put into maintenance; empty when they can.
+pub(crate) fn no_maintenance(owner: Owner) -> String {
+    match owner {
+        Owner::Agent => String::new(),
+        Owner::Gone => GONE.to_owned(),
+        Owner::External => "This node has no agent, and maintenance needs one.".to_owned(),
+    }
+}
+
 /// What deregistering will do, said before it is done.
 pub(crate) fn consequence(owner: Owner, node: &str, id: &str) -> String {
     match owner {
