@@ -1,5 +1,5 @@
-//! How proposals reach Raft: one by one while few are under way, which is quickest for each; together once there are many, since one
-//! entry at a time costs Raft several times as much.
+//! How proposals reach Raft: one by one while few are under way, which is quickest for each; together once there are many, which costs
+//! Raft less for each.
 //!
 //! Never says that something was not taken once Raft may have it.
 
