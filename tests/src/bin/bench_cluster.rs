@@ -1,7 +1,9 @@
-//! Measures clusters of three servers, Muster and the real Consul one after the other, on this machine and its disk.
+//! Measures clusters of three servers, Muster and the real Consul in turns, on this machine and its disk.
 //!
 //! First argument: the path of the real binary, or `-` to leave it out. Words after it choose parts: `writes`, `failover`, `keys`
 //! (memory, snapshot and restart with 100,000 keys). Prints a table with ratios; absolute numbers mean little on a shared machine.
+//! Writes are measured in rounds, each product in a new cluster each time, since such a machine is not equally quick for minutes: what
+//! is printed are the medians, their ratio, and the smallest and largest ratio of a round.
 
 #![allow(
     clippy::print_stdout,
@@ -35,6 +37,8 @@ use tests::{
 const KEYS: u64 = 100_000;
 /// How long each number of clients writes.
 const WINDOW: Duration = Duration::from_millis(3500);
+/// How often each product's writes are measured.
+const ROUNDS: usize = 3;
 /// How often the leader is killed.
 const KILLS: usize = 5;
 /// Bytes of a value.
@@ -49,11 +53,16 @@ struct Figure {
     lower_is_better: bool,
 }
 
-/// What one product did.
+/// What one product did, measurement by measurement; the same name comes once a round.
 #[derive(Debug, Default)]
 struct Figures(Vec<Figure>);
 
 impl Figures {
+    /// Every value of this name, in the order of the rounds.
+    fn of(&self, name: &str) -> Vec<f64> {
+        self.0.iter().filter(|figure| figure.name == name).map(|figure| figure.value).collect()
+    }
+
     fn more(&mut self, name: &str, unit: &'static str, value: f64) {
         self.0.push(Figure { name: name.to_owned(), unit, value, lower_is_better: false });
     }
@@ -77,46 +86,68 @@ fn main() -> Result<()> {
     let peer = arguments.next().context("first argument: path of the real Consul, or - for none")?;
     let words: Vec<String> = arguments.collect();
     println!("load of the machine before: {}", load_average());
-    let ours = measure(&Product::Muster, &words);
-    let theirs = if peer == "-" { Figures::default() } else { measure(&Product::Consul(PathBuf::from(peer)), &words) };
-    println!("load of the machine after: {}", load_average());
-    println!("{:<52} {:>12} {:>12} {:>10}", "", "Muster", "Consul", "better by");
-    for figure in &ours.0 {
-        let name = format!("{} ({})", figure.name, figure.unit);
-        match theirs.0.iter().find(|other| other.name == figure.name) {
-            Some(other) => {
-                let ratio = if figure.lower_is_better { other.value / figure.value } else { figure.value / other.value };
-                println!("{name:<52} {:>12.1} {:>12.1} {ratio:>9.1}x", figure.value, other.value);
+    let products: Vec<Product> =
+        std::iter::once(Product::Muster).chain((peer != "-").then(|| Product::Consul(PathBuf::from(peer)))).collect();
+    let mut figures: Vec<Figures> = products.iter().map(|_| Figures::default()).collect();
+    let chosen = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
+    if chosen("writes") {
+        for _ in 0..ROUNDS {
+            for (product, figures) in products.iter().zip(&mut figures) {
+                writes(product, figures);
             }
-            None => println!("{name:<52} {:>12.1}", figure.value),
         }
     }
+    for (product, figures) in products.iter().zip(&mut figures) {
+        if chosen("failover") {
+            eprintln!("    {product:?}: fail-over");
+            failover(&mut formed(product), figures);
+        }
+        if chosen("keys") {
+            eprintln!("    {product:?}: {KEYS} keys");
+            keys(&mut formed(product), figures);
+        }
+    }
+    println!("load of the machine after: {}", load_average());
+    print(&figures[0], figures.get(1));
     Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A line for each name.
+fn print(ours: &Figures, theirs: Option<&Figures>) {
+    println!("{:<52} {:>12} {:>12} {:>10}", "", "Muster", "Consul", "better by");
+    let mut shown: Vec<&str> = Vec::new();
+    for Figure { name, unit, lower_is_better, .. } in &ours.0 {
+        if shown.contains(&name.as_str()) {
+            continue;
+        }
+        shown.push(name);
+        let title = format!("{name} ({unit})");
+        let mine = ours.of(name);
+        let other = theirs.map(|theirs| theirs.of(name)).filter(|other| other.len() == mine.len());
+        let Some(other) = other else {
+            println!("{title:<52} {:>12.1}", median(mine));
+            continue;
+        };
+        let ratio = |mine: f64, other: f64| if *lower_is_better { other / mine } else { mine / other };
+        let mut rounds: Vec<f64> = mine.iter().zip(&other).map(|(mine, other)| ratio(*mine, *other)).collect();
+        rounds.sort_by(f64::total_cmp);
+        let spread = if rounds.len() > 1 { format!("  {:.1} to {:.1}", rounds[0], rounds[rounds.len() - 1]) } else { String::new() };
+        let (mine, other) = (median(mine), median(other));
+        println!("{title:<52} {mine:>12.1} {other:>12.1} {:>9.1}x{spread}", ratio(mine, other));
+    }
 }
 
 fn load_average() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }
 
-fn measure(product: &Product, words: &[String]) -> Figures {
-    let chosen = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
-    let mut figures = Figures::default();
-    eprintln!("    {product:?}: forming");
-    let mut cluster = Cluster::servers_of(product.clone(), 3, &["-retry-interval=1s".to_owned()]);
-    let next = Arc::new(AtomicU64::new(0));
-    if chosen("writes") {
-        eprintln!("    {product:?}: writes");
-        writes(&mut cluster, *product == Product::Muster, &next, &mut figures);
-    }
-    if chosen("failover") {
-        eprintln!("    {product:?}: fail-over");
-        failover(&mut cluster, &mut figures);
-    }
-    if chosen("keys") {
-        eprintln!("    {product:?}: {KEYS} keys");
-        keys(&mut cluster, &next, &mut figures);
-    }
-    figures
+fn formed(product: &Product) -> Cluster {
+    Cluster::servers_of(product.clone(), 3, &["-retry-interval=1s".to_owned()])
 }
 
 fn address(cluster: &Cluster, place: usize) -> SocketAddr {
@@ -128,23 +159,26 @@ fn run(agent: SocketAddr, clients: usize, next: &Arc<AtomicU64>, limit: Limit) -
     Writers::start(vec![agent], writes).wait()
 }
 
-/// Throughput and times, through the leader and, where asked, through a follower.
-fn writes(cluster: &mut Cluster, through_follower: bool, next: &Arc<AtomicU64>, figures: &mut Figures) {
+/// Throughput and times, through the leader and, of Muster, through a follower.
+fn writes(product: &Product, figures: &mut Figures) {
+    eprintln!("    {product:?}: writes");
+    let mut cluster = formed(product);
+    let next = &Arc::new(AtomicU64::new(0));
     for clients in [1, 16, 128, 512] {
         let leader = cluster.leader();
-        run(address(cluster, leader), clients, next, Limit::For(Duration::from_millis(500)));
+        run(address(&cluster, leader), clients, next, Limit::For(Duration::from_millis(500)));
         let cpu = |cluster: &Cluster| cluster.members.iter().map(|member| member.node().cpu_us()).collect::<Vec<_>>();
-        let before = cpu(cluster);
-        let measured = run(address(cluster, leader), clients, next, Limit::For(WINDOW));
-        let used: Vec<u64> = cpu(cluster).iter().zip(&before).map(|(now, then)| (now - then) / measured.done.max(1)).collect();
+        let before = cpu(&cluster);
+        let measured = run(address(&cluster, leader), clients, next, Limit::For(WINDOW));
+        let used: Vec<u64> = cpu(&cluster).iter().zip(&before).map(|(now, then)| (now - then) / measured.done.max(1)).collect();
         eprintln!("    {clients} clients: {:.0}/s; processor us/write of each server {used:?}, leader {leader}", measured.per_second());
         figures.writes(&format!("{clients} clients"), &measured);
     }
-    for clients in if through_follower { [16, 128].as_slice() } else { &[] } {
+    for clients in if *product == Product::Muster { [16, 128].as_slice() } else { &[] } {
         let leader = cluster.leader();
         let follower = cluster.others(leader)[0];
-        run(address(cluster, follower), *clients, next, Limit::For(Duration::from_millis(500)));
-        let measured = run(address(cluster, follower), *clients, next, Limit::For(WINDOW));
+        run(address(&cluster, follower), *clients, next, Limit::For(Duration::from_millis(500)));
+        let measured = run(address(&cluster, follower), *clients, next, Limit::For(WINDOW));
         figures.writes(&format!("{clients} clients through a follower"), &measured);
     }
 }
@@ -196,9 +230,9 @@ fn first_write(survivors: &[Client], killed: Instant) -> Duration {
 }
 
 /// Memory, snapshot and restart with a full store.
-fn keys(cluster: &mut Cluster, next: &Arc<AtomicU64>, figures: &mut Figures) {
+fn keys(cluster: &mut Cluster, figures: &mut Figures) {
+    let next = &Arc::new(AtomicU64::new(0));
     let leader = cluster.leader();
-    // Every key once, however far the runs before came.
     let filled = run(address(cluster, leader), 256, next, Limit::Count(KEYS));
     figures.more("filling 100,000 keys, 256 clients", "1/s", filled.per_second());
     let leader = cluster.leader();
