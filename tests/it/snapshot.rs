@@ -151,6 +151,27 @@ fn an_archive_is_listed_and_taken_on_demand() {
 }
 
 #[test]
+fn a_server_that_hears_no_leader_waits_quietly_for_one_that_could_save_the_state() {
+    let config = ["-hcl=performance { rpc_hold_timeout = \"3s\" }".to_owned()];
+    let mut cluster = Cluster::servers(3, &config);
+    let leader = cluster.leader();
+    let others = cluster.others(leader);
+    cluster.members[others[1]].kill();
+    // It still has its connections, so that only silence tells.
+    cluster.members[leader].node().signal("STOP");
+    let node = cluster.members[others[0]].node();
+    wait_within("the leader to count as silent", DEADLINE, || {
+        (node.http.request("GET", "/v1/kv/a?stale", &[], &[]).ok()?.header("X-Consul-Knownleader") == Some("false")).then_some(())
+    });
+    let before = node.cpu_us();
+    let refused = node.http.get("/v1/snapshot");
+    assert_eq!((refused.status, refused.text().as_str()), (500, "No cluster leader"));
+    let used_ms = (node.cpu_us() - before) / 1000;
+    assert!(used_ms < 1000, "3 s of waiting took {used_ms} ms of processor");
+    cluster.members[leader].node().signal("CONT");
+}
+
+#[test]
 fn a_restore_reaches_servers_that_were_down_and_survives_the_death_of_all() {
     // Small enough that a server away needs a snapshot, and no server has all the log.
     let config = ["-hcl=raft_snapshot_threshold = 64", "-hcl=raft_trailing_logs = 16"].map(str::to_owned);

@@ -17,6 +17,8 @@ mod samples;
 mod schedule;
 mod service;
 mod snapshot;
+mod start;
+mod status;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -224,7 +226,7 @@ pub async fn start(options: Options, store: Arc<Store>, runtime: Runtime) -> Res
 /// # Errors
 /// As for [`start`].
 pub async fn start_with(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Handle, Error> {
-    let node = Arc::new(service::start(options, store, runtime, transport).await?);
+    let node = Arc::new(start::node(options, store, runtime, transport).await?);
     Ok(Handle { seen: node.seen(), node })
 }
 
@@ -240,7 +242,7 @@ pub async fn start_on(
     transport: Arc<dyn Transport>,
     disk: &faulty::Disk,
 ) -> Result<Handle, Error> {
-    let node = Arc::new(service::start_on(options, store, runtime, transport, disk).await?);
+    let node = Arc::new(start::node_on(options, store, runtime, transport, disk).await?);
     Ok(Handle { seen: node.seen(), node })
 }
 
@@ -278,6 +280,12 @@ impl Handle {
     #[must_use]
     pub fn contact(&self) -> Contact {
         self.node.contact()
+    }
+
+    /// Why this server's disk failed, if it did; a part of [`Handle::status`] that costs nothing.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.node.failure()
     }
 
     /// Resolves whenever the leader or the configuration changes, counted from this handle's making or the last call.

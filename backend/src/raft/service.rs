@@ -1,9 +1,7 @@
-//! Starts a Raft node and answers its [`Handle`](super::Handle): proposals, reads, status.
+//! A running Raft node: proposals, leadership, waiting for a leader, its end.
 
 use std::{
     collections::BTreeMap,
-    io,
-    path::Path,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,30 +10,24 @@ use std::{
 };
 
 use openraft::{
-    Config, Instant as _, ServerState,
+    Instant as _, ServerState,
     async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     raft::ReadPolicy,
     type_config::alias::WatchReceiverOf,
 };
+use tokio::task::JoinHandle;
 
 use super::{
-    Contact, Ended, Error, Options, Replica, Status, configuration,
-    log::{self, LogStore, Place},
-    logged,
-    machine::{self, Machine, Origin},
-    network::{self, Network, Transport},
+    Ended, Error, logged, machine, network,
     proposals::{Outcome, Proposals},
     reception::Reception,
-    recovery, schedule,
     snapshot::Archive,
     types::{LogId, NodeId, Raft, Server, Types},
 };
-use tokio::task::JoinHandle;
-
 use crate::{
-    rt::{Runtime, Tasks, chunks::Chunks, clock},
-    store::{Command, Reply, Store},
+    rt::{Tasks, chunks::Chunks, clock},
+    store::{Command, Reply},
 };
 
 /// How long a proposal waits for a leadership that is just being confirmed.
@@ -49,30 +41,33 @@ const QUORUM_LOST: Duration = Duration::from_secs(2);
 /// How long a stop waits for the last flush.
 const CLOSE: Duration = Duration::from_secs(10);
 
-pub(super) type Metrics = WatchReceiverOf<Types, openraft::metrics::RaftMetrics<Types>>;
+/// What openraft publishes.
+pub(super) type Told = openraft::metrics::RaftMetrics<Types>;
+/// The newest of it.
+pub(super) type Metrics = WatchReceiverOf<Types, Told>;
 
 /// A running node.
 pub(super) struct Node {
     pub(super) raft: Raft,
     pub(super) id: NodeId,
     pub(super) metrics: Metrics,
-    proposals: Proposals,
+    pub(super) proposals: Proposals,
     /// How long a quorum's acknowledgement keeps others from being elected.
-    lease: Duration,
+    pub(super) lease: Duration,
     /// The term whose leadership is being handed over; 0 for none.
-    yielded_term: AtomicU64,
+    pub(super) yielded_term: AtomicU64,
     /// When the leader was last heard.
-    heard: Mutex<Option<clock::Instant>>,
+    pub(super) heard: Mutex<Option<clock::Instant>>,
     /// Ends once the log is closed; taken by whoever waits for that.
-    writer: Mutex<Option<JoinHandle<()>>>,
+    pub(super) writer: Mutex<Option<JoinHandle<()>>>,
     /// What the disk said when it failed.
-    log_failure: Arc<OnceLock<String>>,
+    pub(super) log_failure: Arc<OnceLock<String>>,
     /// What of a later release this one cannot follow.
-    outdated: OnceLock<String>,
+    pub(super) outdated: OnceLock<String>,
     /// Somebody stops the node.
-    stopping: AtomicBool,
+    pub(super) stopping: AtomicBool,
     /// Where other servers' snapshots come in.
-    reception: Reception,
+    pub(super) reception: Reception,
     /// Snapshots kept here.
     pub(super) snapshots: Snapshots,
 }
@@ -92,129 +87,8 @@ pub(super) struct Snapshots {
 /// What a change of which wakes the watchers of a handle.
 pub(super) type Seen = (Option<NodeId>, Option<LogId>, Option<LogId>);
 
-fn config(options: &Options) -> Result<Config, Error> {
-    // n/5, never below 1.
-    let scaled = |ms: u64| ms * u64::from(options.multiplier.max(5)) / 5;
-    Config {
-        cluster_name: "muster".to_owned(),
-        // Also how long the answer to a heartbeat may take: a round trip of 100 ms has to fit.
-        heartbeat_interval: scaled(120),
-        election_timeout_min: scaled(250),
-        election_timeout_max: scaled(500),
-        install_snapshot_timeout: 30_000,
-        max_payload_entries: 512,
-        snapshot_policy: schedule::policy(options),
-        max_in_snapshot_log_to_keep: options.trailing_logs,
-        replication_lag_threshold: options.snapshot_threshold.saturating_mul(2).max(options.trailing_logs).max(1),
-        // Whole segments go anyway; small steps only cost.
-        purge_batch_size: options.snapshot_threshold.clamp(1, 1024),
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(false),
-        backoff: "100ms 200ms 400ms ...1s".to_owned(),
-        ..Config::default()
-    }
-    .validate()
-    .map_err(|error| Error::Storage(error.to_string()))
-}
-
-/// Nine tenths of the time in which a follower grants no vote after hearing the leader, for clocks that do not run alike.
-fn lease(options: &Options) -> Duration {
-    Duration::from_millis(450 * u64::from(options.multiplier.max(5)) / 5)
-}
-
-/// What a node keeps its state in.
-struct Storage {
-    log: LogStore,
-    /// Ends once the log is closed; `None` in memory.
-    writer: Option<JoinHandle<()>>,
-    machine: Machine,
-}
-
-fn origin(options: &Options, runtime: &Runtime) -> Origin {
-    Origin { server: options.node_name.clone(), clock: runtime.clock, tasks: runtime.tasks.clone() }
-}
-
-/// Opens the log and starts the node.
-pub(super) async fn start(options: Options, store: Arc<Store>, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
-    let own = parse_id(&options.node_id)?;
-    let origin = origin(&options, &runtime);
-    let storage = match &options.data_dir {
-        Some(dir) => open(&dir.join("raft"), own, &options.log_backend, store, origin).await.map_err(failed)?,
-        None => Storage { log: LogStore::in_memory(), writer: None, machine: Machine::in_memory(store, origin) },
-    };
-    run(options, storage, runtime, transport).await
-}
-
-/// As [`start`], on a disk in memory.
-#[cfg(any(test, feature = "sim"))]
-pub(super) async fn start_on(
-    options: Options,
-    store: Arc<Store>,
-    runtime: Runtime,
-    transport: Arc<dyn Transport>,
-    disk: &log::faulty::Disk,
-) -> Result<Node, Error> {
-    let (opened, place) = disk.open_log().map_err(failed)?;
-    let (log, writer) = LogStore::on_disk(opened, &runtime.tasks, place).map_err(failed)?;
-    let machine = Machine::resumed(store, origin(&options, &runtime), disk.newest());
-    run(options, Storage { log, writer: Some(writer), machine }, runtime, transport).await
-}
-
-/// Starts the node on what it keeps its state in.
-async fn run(options: Options, storage: Storage, runtime: Runtime, transport: Arc<dyn Transport>) -> Result<Node, Error> {
-    let id = parse_id(&options.node_id)?;
-    let config = config(&options)?;
-    let log_failure = storage.log.failure();
-    let (newest, archive, tasks) = (storage.machine.newest(), storage.machine.archive(), runtime.tasks);
-    let (threshold, interval, progress) = (options.snapshot_threshold, options.snapshot_interval, storage.machine.progress());
-    let snapshots = Snapshots { newest, archive: archive.clone(), tasks: tasks.clone(), threshold, interval, progress };
-    let network = Network { transport, tasks: tasks.clone() };
-    let raft = Raft::new(id, Arc::new(config), network, storage.log, storage.machine).await.map_err(fatal)?;
-    let metrics = raft.metrics();
-    schedule::run(&options, raft.clone(), raft.metrics(), runtime.rng.clone(), &tasks);
-    let proposals = Proposals::start(&raft, &tasks);
-    let (lease, yielded_term) = (lease(&options), AtomicU64::new(0));
-    let (heard, writer, stopping) = (Mutex::new(None), Mutex::new(storage.writer), AtomicBool::new(false));
-    let (reception, outdated) = (Reception::new(raft.clone(), archive, tasks), OnceLock::new());
-    let node =
-        Node { raft, id, metrics, proposals, lease, yielded_term, heard, writer, log_failure, outdated, stopping, reception, snapshots };
-    let server = Server { name: options.node_name, address: options.address };
-    node.form(server, options.bootstrap).await?;
-    Ok(node)
-}
-
 pub(super) fn parse_id(id: &str) -> Result<NodeId, Error> {
     uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Storage(format!("node id {id:?}: {error}")))
-}
-
-fn failed(error: io::Error) -> Error {
-    match error.kind() {
-        // What an operator has to change is no trouble of the disk.
-        io::ErrorKind::InvalidInput => Error::Refused(error.to_string()),
-        _ => Error::Storage(error.to_string()),
-    }
-}
-
-/// Opens log and newest snapshot, off the async threads.
-async fn open(dir: &Path, own: NodeId, backend: &str, store: Arc<Store>, origin: Origin) -> io::Result<Storage> {
-    let (dir, backend, tasks) = (dir.to_owned(), backend.to_owned(), origin.tasks.clone());
-    let opening = tasks.spawn_blocking(move || {
-        let mut opened = log::open(&dir, &backend)?;
-        let (mut machine, damaged) = Machine::on_disk(store, Archive::open(&dir.join("snapshots"))?, origin)?;
-        // What a snapshot that cannot be read held, the one before and the log may hold too.
-        if let Some(purged) = opened.head.purged.filter(|purged| machine.applied().is_none_or(|applied| applied < purged.index())) {
-            let mut reason = format!("{}: no readable snapshot reaches entry {}, where the raft log begins", dir.display(), purged.index());
-            damaged.iter().for_each(|damaged| reason += &format!("; {damaged}"));
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        }
-        recovery::explain(&dir);
-        recovery::follow(&dir, own, &mut opened, &machine)?;
-        opened.head.recovered.iter().for_each(|recovered| machine.recover(recovered));
-        Ok((opened, machine))
-    });
-    let (opened, machine) = opening.await.map_err(io::Error::other)??;
-    let (log, writer) = LogStore::on_disk(opened, &tasks, Place::Threads(tasks.clone()))?;
-    Ok(Storage { log, writer: Some(writer), machine })
 }
 
 pub(super) fn fatal(error: Fatal<Types>) -> Error {
@@ -226,7 +100,7 @@ pub(super) fn fatal(error: Fatal<Types>) -> Error {
 
 impl Node {
     /// Forms a cluster of this one server if asked to and there is none; a sole voter stands for election at once.
-    async fn form(&self, server: Server, bootstrap: bool) -> Result<(), Error> {
+    pub(super) async fn form(&self, server: Server, bootstrap: bool) -> Result<(), Error> {
         if bootstrap && !self.raft.is_initialized().await.map_err(fatal)? {
             match self.raft.initialize(BTreeMap::from([(self.id, server)])).await {
                 Ok(()) | Err(RaftError::APIError(_)) => {}
@@ -280,7 +154,7 @@ impl Node {
 
     /// The node ended after it took a command, which others may have by now.
     fn ended_while_writing(&self) -> Error {
-        self.failure(&self.metrics.borrow_watched().running_state).map_or(Error::Lost, Error::Storage)
+        self.failure().map_or(Error::Lost, Error::Storage)
     }
 
     /// Whether this server still takes itself for the leader although too few others have been heard for a while.
@@ -291,12 +165,12 @@ impl Node {
     }
 
     /// Every call comes by here: asked last, since it has to gather the voters.
-    fn is_sole_voter(&self, metrics: &openraft::metrics::RaftMetrics<Types>) -> bool {
+    fn is_sole_voter(&self, metrics: &Told) -> bool {
         metrics.membership_config.membership().voter_ids().eq([self.id])
     }
 
     /// Whether nothing that can be known here is recent: too few others are heard, or on a follower the leader is not.
-    fn is_cut_off(&self) -> bool {
+    pub(super) fn is_cut_off(&self) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at once: whoever holds the metrics and asks for them again waits for ever once an update waits in between.
         match self.state() {
@@ -362,71 +236,6 @@ impl Node {
         }
     }
 
-    pub(super) fn contact(&self) -> Contact {
-        let cut_off = self.is_cut_off();
-        let metrics = self.metrics.borrow_watched();
-        let leader = metrics.current_leader.filter(|_| !cut_off && metrics.running_state.is_ok());
-        let known = leader.is_some_and(|id| metrics.membership_config.membership().get_node(&id).is_some());
-        Contact { leader_known: known, last_ms: self.last_contact_ms(&metrics) }
-    }
-
-    pub(super) fn status(&self) -> Status {
-        let cut_off = self.is_cut_off();
-        let metrics = self.metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        let voters: Vec<NodeId> = membership.voter_ids().collect();
-        let mut configurations = vec![membership];
-        // A leader knows what is agreed on; others hear of it later, and what they knew of when they started may be long past.
-        if metrics.state == ServerState::Leader && has_caught_up(&metrics) {
-            configurations.push(metrics.committed_membership_config.membership());
-        }
-        let peers = configuration::peers(&configurations);
-        let leader = metrics
-            .current_leader
-            .filter(|_| !cut_off && metrics.running_state.is_ok())
-            .map(|id| id.to_string())
-            .and_then(|id| peers.iter().find(|peer| peer.id == id).cloned());
-        let index = |id: Option<LogId>| id.map_or(0, |id| id.index());
-        let last_quorum_ms = match metrics.state {
-            // A quorum by itself at any time; openraft only notes the election.
-            ServerState::Leader if voters == [self.id] => Some(0),
-            ServerState::Leader => metrics.last_quorum_acked.map(|acked| u64::try_from(acked.elapsed().as_millis()).unwrap_or(u64::MAX)),
-            _ => None,
-        };
-        let replicas = metrics.replication.iter().flatten().map(|(id, matched)| Replica {
-            id: id.to_string(),
-            matched_index: index(*matched),
-            last_contact_ms: if *id == self.id {
-                Some(0)
-            } else {
-                heard(metrics.heartbeat.as_ref().and_then(|heard| heard.get(id)).copied().flatten())
-            },
-        });
-        Status {
-            replicas: replicas.collect(),
-            failure: self.failure(&metrics.running_state),
-            last_contact_ms: self.last_contact_ms(&metrics),
-            role: role(metrics.state).to_owned(),
-            term: metrics.current_term,
-            leader,
-            last_index: metrics.last_log_index.unwrap_or(0),
-            commit_index: index(metrics.local_committed),
-            applied_index: index(metrics.last_applied),
-            snapshot_index: index(metrics.snapshot),
-            voter_sets: configuration::voter_sets(&configurations),
-            peers,
-            last_quorum_ms,
-        }
-    }
-
-    /// What the disk said, if it failed.
-    fn failure(&self, state: &Result<(), Fatal<Types>>) -> Option<String> {
-        match state {
-            Err(Fatal::StorageError(error)) => Some(self.log_failure.get().cloned().unwrap_or_else(|| error.to_string())),
-            _ => None,
-        }
-    }
-
     pub(super) async fn ended(&self) -> Ended {
         let mut metrics = self.metrics.clone();
         // A panic drops the metrics as they were.
@@ -435,7 +244,7 @@ impl Node {
         if self.stopping.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
-        let reason = self.outdated.get().cloned().or_else(|| self.failure(&state));
+        let reason = self.outdated.get().cloned().or_else(|| self.failure_of(&state));
         if let Some(reason) = reason.as_ref().filter(|reason| logged::is_from_the_future(reason)) {
             return Ended::Core(reason.clone());
         }
@@ -451,15 +260,6 @@ impl Node {
     pub(super) async fn break_core(&self) {
         let broken = self.raft.with_raft_state(|_| panic!("an injected fault")).await;
         assert!(broken.is_err(), "it does not answer any more");
-    }
-
-    /// Since when nothing was heard of the leader: 0 on the leader itself.
-    fn last_contact_ms(&self, metrics: &openraft::metrics::RaftMetrics<Types>) -> Option<u64> {
-        if metrics.state == ServerState::Leader {
-            return Some(0);
-        }
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What is watched by [`super::Handle::changed`].
@@ -537,20 +337,6 @@ impl Node {
 }
 
 /// Whether a leader has applied everything of earlier terms.
-fn has_caught_up(metrics: &openraft::metrics::RaftMetrics<Types>) -> bool {
+pub(super) fn has_caught_up(metrics: &Told) -> bool {
     metrics.last_applied.is_some_and(|id| id.committed_leader_id().term == metrics.current_term)
-}
-
-fn heard(at: Option<openraft::type_config::alias::SerdeInstantOf<Types>>) -> Option<u64> {
-    at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn role(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Leader => "leader",
-        ServerState::Follower => "follower",
-        ServerState::Candidate => "candidate",
-        ServerState::Learner => "learner",
-        ServerState::Shutdown => "shutdown",
-    }
 }

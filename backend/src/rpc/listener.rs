@@ -28,8 +28,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     AgentStreams, Batch, Changes, Error, Greeting, Handler, Operation, PROTOCOL, Request,
+    call::full,
     link::{Body, HELLO, PING, STREAMS_MAX, WINDOW},
-    pool::full,
     protocol, snapshot,
     tls::Wrap,
     wire::{self, Frames},

@@ -3,6 +3,7 @@
 //! [`Router::call`] is the deepest seam of the agent: HTTP, DNS and anti-entropy only ever speak to it. In a
 //! server it reaches [`Handler`] in process; in a client it forwards to a server. Never knows what a call means.
 
+mod call;
 mod forward;
 mod limits;
 mod link;

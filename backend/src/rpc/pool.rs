@@ -1,4 +1,5 @@
-//! The calling side: HTTP/2 connections to other agents, one for each lane, so that bulk never delays a heartbeat.
+//! The calling side: HTTP/2 connections to other agents, one for each lane, so that bulk never delays a heartbeat. What is asked over
+//! them is in `call`.
 //!
 //! Knows whether a call that failed may have been carried out: only what was never sent may be tried again blindly.
 //! Contract: cluster, section "Ports and connection types".
@@ -10,28 +11,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use hyper::{
-    Request as HttpRequest, Response,
-    body::{Frame, Incoming},
-};
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{mpsc, watch};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{Request as HttpRequest, Response, body::Incoming};
+use tokio::sync::watch;
 
 use super::{
-    Answer, Changes, Error, Operation, OperationReply, PROTOCOL, Request,
+    Error, PROTOCOL,
     link::{Body, Dial, Link, PING, Seat, Waits},
     protocol,
     tls::Wrap,
-    wire::{self, Frames},
 };
-use crate::rt::{
-    Runtime, Tasks,
-    chunks::{self, Chunks},
-    clock,
-};
+use crate::rt::{Runtime, Tasks};
 
 /// How the calling side behaves.
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +189,7 @@ impl Pool {
     }
 
     /// The connection there is, or the one that is opened now; many callers wait for one attempt.
-    async fn link(&self, to: SocketAddr, lane: Lane) -> Result<Link, Failure> {
+    pub(super) async fn link(&self, to: SocketAddr, lane: Lane) -> Result<Link, Failure> {
         let slot = Arc::clone(locked(&self.0.slots).entry((to, lane)).or_default());
         let mut attempt = {
             let mut place = locked(&slot.0);
@@ -250,119 +240,6 @@ impl Pool {
         }
         Err(Failure::NotSent(format!("dial tcp {to}: connection closed")))
     }
-
-    async fn ask<A: Serialize, R: DeserializeOwned>(&self, to: SocketAddr, waits: Waits, path: &str, asked: &A) -> Result<R, Failure> {
-        let bytes = wire::encode(asked).map_err(Failure::NotSent)?;
-        let bytes = collect(self.send(to, Lane::Calls, waits, path, full(bytes)).await?).await?;
-        let unreadable = |why| Failure::Answered(Error::Refused(format!("rpc error making call: unreadable answer of {to}: {why}")));
-        wire::decode::<Result<R, Error>>(&bytes).map_err(unreadable)?.map_err(Failure::Answered)
-    }
-
-    /// Makes one call of another agent, within its own deadline. Dropping the future cancels it there too.
-    ///
-    /// # Errors
-    /// What the other side answers, or why it has not.
-    pub async fn try_call(&self, to: SocketAddr, request: &Request, operation: &Operation) -> Result<Answer<OperationReply>, Failure> {
-        let waits = match operation {
-            operation if operation.writes() => Waits::Write,
-            _ if request.options.index > 0 => Waits::Long,
-            _ => Waits::Read,
-        };
-        let (shutdown, call) = (self.0.runtime.tasks.shutdown(), (request, operation));
-        tokio::select! {
-            biased;
-            // Quick ones still get their answer.
-            () = shutdown.requested(), if waits == Waits::Long => Err(Failure::Answered(Error::Stopping)),
-            answered = clock::timeout(self.longest(request), self.ask(to, waits, "/v1/call", &call)) => {
-                answered.unwrap_or(Err(Failure::Timeout))
-            }
-        }
-    }
-
-    /// As [`Pool::try_call`], with the failure in the words callers know.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn call(&self, to: SocketAddr, request: &Request, operation: Operation) -> Result<Answer<OperationReply>, Error> {
-        Ok(self.try_call(to, request, &operation).await?)
-    }
-
-    /// How long a call may take: what it waits on purpose, and then some.
-    fn longest(&self, request: &Request) -> Duration {
-        let options = self.0.options;
-        let waits = if request.options.index > 0 {
-            let asked = request.options.wait.map(|wait| wait.as_std()).filter(|wait| !wait.is_zero());
-            asked.unwrap_or(options.query_time_default).min(options.query_time_max)
-        } else {
-            Duration::ZERO
-        };
-        waits + waits / 16 + options.hold_timeout + options.call_timeout
-    }
-
-    /// Opens another agent's change stream, and tells the index it starts at; it ends when that agent or the connection does.
-    ///
-    /// # Errors
-    /// As for [`Pool::try_call`].
-    pub async fn changes(&self, to: SocketAddr, request: &Request, since: u64) -> Result<(u64, Changes), Failure> {
-        let bytes = wire::encode(&(request, since)).map_err(Failure::NotSent)?;
-        let opening = async {
-            // Quick until it is open.
-            let link = self.link(to, Lane::Calls).await?;
-            let _quick = link.seat(Waits::Read);
-            let Opened { response, seat } = self.send(to, Lane::Calls, Waits::Long, "/v1/changes", full(bytes)).await?;
-            let mut frames = Frames::new(response.into_body(), wire::FRAME_MAX);
-            let first = tokio::select! {
-                first = frames.next::<Result<wire::Opening, Error>>() => first,
-                () = seat.must_go() => return Err(silent()),
-            };
-            match first {
-                Ok(Some(Ok(opening))) => Ok((opening.index, frames, seat)),
-                Ok(Some(Err(error))) => Err(Failure::Answered(error)),
-                Ok(None) => Err(Failure::Lost("EOF".to_owned())),
-                Err(why) => Err(Failure::Lost(why)),
-            }
-        };
-        let opened = clock::timeout(self.0.options.hold_timeout, opening).await;
-        let (index, mut frames, seat) = opened.unwrap_or(Err(Failure::Timeout))?;
-        let (sender, receiver) = mpsc::channel(16);
-        self.0.runtime.tasks.spawn_until_shutdown("remote change stream", async move {
-            loop {
-                let next = tokio::select! {
-                    () = sender.closed() => return,
-                    () = seat.must_go() => return,
-                    next = frames.next() => next,
-                };
-                match next {
-                    Ok(Some(batch)) => {
-                        if sender.send(Ok(batch)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) | Err(_) => return,
-                }
-            }
-        });
-        Ok((index, receiver))
-    }
-
-    /// Carries one of Raft's messages; each lane has a connection of its own. The caller sets the deadline by dropping the future.
-    ///
-    /// # Errors
-    /// [`Failure::NotSent`] when nobody listens there.
-    pub async fn raft(&self, to: SocketAddr, lane: u8, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let waits = if lane == 0 { Waits::Urgent } else { Waits::Bulk };
-        Ok(collect(self.send(to, Lane::Raft(lane), waits, "/v1/raft", full(message.into())).await?).await?.into())
-    }
-
-    /// As [`Pool::raft`], for a snapshot of any size: what it is, then its contents as they come.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn raft_snapshot(&self, to: SocketAddr, lane: u8, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, Failure> {
-        let head = wire::framed(&offer).map_err(Failure::NotSent)?;
-        let sending = self.send(to, Lane::Raft(lane), Waits::Bulk, "/v1/raft/snapshot", streamed(head, contents));
-        Ok(collect(sending.await?).await?.into())
-    }
 }
 
 /// One attempt to open a connection, and what becomes of the connection afterwards.
@@ -389,27 +266,6 @@ async fn dial(pool: Weak<Inner>, slot: Arc<Slot>, (to, lane): (SocketAddr, Lane)
         }
     }
     slots.retain(|_, slot| slot.is_in_use());
-}
-
-pub(super) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A frame, then bytes as they come; an error among them breaks the stream off.
-pub(super) fn streamed(head: Bytes, rest: Chunks) -> Body {
-    let all = stream::once(async { Ok(head) }).chain(chunks::into_stream(rest));
-    StreamBody::new(Box::pin(all.map(|piece| piece.map(Frame::data)))).boxed_unsync()
-}
-
-/// The whole body of an answer.
-pub(super) async fn collect(Opened { response, seat }: Opened) -> Result<Bytes, Failure> {
-    tokio::select! {
-        biased;
-        body = Limited::new(response.into_body(), wire::MESSAGE_MAX).collect() => {
-            body.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::Lost("EOF".to_owned()))
-        }
-        () = seat.must_go() => Err(silent()),
-    }
 }
 
 /// What the other side's listener refused, before anybody there was asked.

@@ -10,8 +10,9 @@ use shared::{query::QueryMeta, snapshot::Inspection};
 
 use super::{
     Answer, Error, Failure, Handler, Load, Pool, Request,
+    call::{collect, full, streamed},
     link::{Body, Waits},
-    pool::{Lane, collect, full, streamed},
+    pool::Lane,
     wire::{self, Frames},
 };
 use crate::rt::{Tasks, chunks::Chunks, clock};

@@ -52,6 +52,10 @@ pub(super) trait Consensus: Send + Sync {
         let status = self.status();
         Contact { leader_known: status.leader.is_some(), last_ms: status.last_contact_ms }
     }
+    /// What the disk said, once it failed.
+    fn failure(&self) -> Option<String> {
+        self.status().failure
+    }
     /// Whether a default read may be answered here and now.
     fn leads(&self) -> bool;
     /// Whether this server may form a cluster.
@@ -90,6 +94,10 @@ impl Consensus for raft::Handle {
 
     fn contact(&self) -> Contact {
         raft::Handle::contact(self)
+    }
+
+    fn failure(&self) -> Option<String> {
+        raft::Handle::failure(self)
     }
 
     fn leads(&self) -> bool {

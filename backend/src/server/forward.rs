@@ -7,8 +7,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures_util::StreamExt as _;
 use shared::query::{Consistency, QueryOptions};
+use tokio::sync::watch;
 
-use super::{Call, dispatch};
+use super::{Call, Server, dispatch};
 use crate::{
     raft::{self, Status},
     rpc::{Answer, Error, Failure, Operation, OperationReply, Pool, Request},
@@ -18,11 +19,48 @@ use crate::{
 /// How long to wait before asking again.
 const RETRY: Duration = Duration::from_millis(25);
 
-/// How often a call that is passed on looks who leads, beside every change.
+/// How often it is looked who leads, beside every change: that a leader is not heard any more changes nothing by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long a former leader has to say what became of a write it took: a living one knows at once.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Where calls go that only the leader can answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Leader {
+    /// None is known, or it is not heard.
+    #[default]
+    Unknown,
+    /// This server.
+    Here,
+    /// Its RPC address.
+    At(SocketAddr),
+}
+
+/// Keeps [`Leader`] as it is until shutdown, so that no call has to find out. A server that is alone passes nothing on.
+pub(super) async fn watch_leader(server: &Server) {
+    if server.options.rpc_pool.is_none() {
+        return;
+    }
+    let mut changes = server.raft.changes().fuse();
+    let mut servers = server.options.servers.subscribe();
+    let shutdown = server.runtime.tasks.shutdown();
+    loop {
+        let status = server.raft.status();
+        let now = match address(server, &status) {
+            _ if status.role == "leader" => Leader::Here,
+            Some(address) => Leader::At(address),
+            None => Leader::Unknown,
+        };
+        server.leader.send_if_modified(|known| std::mem::replace(known, now) != now);
+        tokio::select! {
+            () = shutdown.requested() => return,
+            Some(()) = changes.next() => {}
+            Ok(()) = servers.changed() => {}
+            () = clock::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
 
 /// Whether only the leader can answer.
 fn needs_leader(request: &Request, operation: &Operation) -> bool {
@@ -58,12 +96,12 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
                 answered => return answered,
             }
         } else {
-            let status = call.server.raft.status();
-            if let Some(reason) = &status.failure {
+            if let Some(reason) = call.server.raft.failure() {
                 return Err(Error::Disk(format!("this server's disk failed: {reason}. Make room or replace the disk, then restart it")));
             }
-            match address(call, &status) {
-                Some(leader) => match pass_on_while_it_leads(call, &pool, leader, &operation).await {
+            let leader = *call.server.leader.borrow();
+            match leader {
+                Leader::At(leader) => match pass_on_while_it_leads(call, &pool, leader, &operation).await {
                     Verdict::Answered(answered) => return *answered,
                     Verdict::Again { late } => {
                         if late {
@@ -73,7 +111,8 @@ pub(super) async fn answer(call: Call<'_>, operation: Operation) -> Result<Answe
                         Error::NoLeader
                     }
                 },
-                None => Error::NoLeader,
+                // Elected this moment, or nobody.
+                Leader::Here | Leader::Unknown => Error::NoLeader,
             }
         };
         if call.server.runtime.tasks.shutdown().is_requested() {
@@ -100,9 +139,9 @@ fn fresher(call: Call<'_>) -> Option<Request> {
 }
 
 /// Where the leader is: as gossip says now, or as it said when it was added.
-pub(super) fn address(call: Call<'_>, status: &Status) -> Option<SocketAddr> {
+fn address(server: &Server, status: &Status) -> Option<SocketAddr> {
     let leader = status.leader.as_ref()?;
-    let known = call.server.options.servers.find(&leader.id).map(|server| server.address);
+    let known = server.options.servers.find(&leader.id).map(|server| server.address);
     known.or_else(|| leader.address.parse().ok())
 }
 
@@ -118,7 +157,7 @@ async fn pass_on_while_it_leads(call: Call<'_>, pool: &Pool, leader: SocketAddr,
     tokio::select! {
         biased;
         answered = asked.as_mut() => return answered,
-        () = another_leads(call, leader) => {}
+        () = another_leads(call.server.leader.subscribe(), leader) => {}
     }
     if !operation.writes() {
         return Verdict::Again { late: call.request.options.index > 0 };
@@ -128,19 +167,9 @@ async fn pass_on_while_it_leads(call: Call<'_>, pool: &Pool, leader: SocketAddr,
 }
 
 /// Resolves once this server leads, or knows of a leader with another address.
-async fn another_leads(call: Call<'_>, than: SocketAddr) {
-    let mut changes = call.server.raft.changes().fuse();
-    loop {
-        let status = call.server.raft.status();
-        if status.role == "leader" || address(call, &status).is_some_and(|leader| leader != than) {
-            return;
-        }
-        // A leader is only named once it was heard, which may be a moment after its election is known.
-        tokio::select! {
-            Some(()) = changes.next() => {}
-            () = clock::sleep(LOOK_AGAIN) => {}
-        }
-    }
+async fn another_leads(mut known: watch::Receiver<Leader>, than: SocketAddr) {
+    // The server keeps the sender as long as it answers calls.
+    drop(known.wait_for(|now| !matches!(now, Leader::Unknown) && *now != Leader::At(than)).await);
 }
 
 async fn pass_on(pool: &Pool, leader: SocketAddr, request: &Request, operation: &Operation) -> Verdict {

@@ -117,6 +117,8 @@ pub struct Server {
     restored: Notify,
     /// Who led and when.
     elections: Mutex<election::Elections>,
+    /// Who leads now.
+    leader: watch::Sender<forward::Leader>,
 }
 
 impl std::fmt::Debug for Server {
@@ -172,12 +174,14 @@ impl Server {
             elections,
             restoring,
             restored,
+            leader: watch::Sender::default(),
         }
     }
 
     /// Forms a cluster if that is to be done, and does the leader's duties whenever this server leads, until shutdown.
     pub async fn run(self: Arc<Self>) {
-        futures_util::future::join3(formation::run(&self), formation::tell_cluster(&self), leader::run(&self)).await;
+        let forming = futures_util::future::join(formation::run(&self), formation::tell_cluster(&self));
+        futures_util::future::join3(forming, leader::run(&self), forward::watch_leader(&self)).await;
     }
 
     /// What the caller may do.

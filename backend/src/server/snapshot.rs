@@ -67,19 +67,18 @@ pub(super) async fn take(call: Call<'_>) -> Result<Answer<Snapshot>, Error> {
 
 /// Which server does it: `None` for this one. Waits for a leader as every call does.
 async fn leader(call: Call<'_>) -> Result<Option<std::net::SocketAddr>, Error> {
-    let deadline = clock::Instant::now() + call.server.options.rpc_hold_timeout;
-    loop {
-        let status = call.server.raft.status();
-        if status.role == "leader" || call.server.options.rpc_pool.is_none() {
-            return Ok(None);
-        }
-        if let Some(address) = forward::address(call, &status).filter(|_| !call.request.forwarded) {
-            return Ok(Some(address));
-        }
-        let left = deadline.saturating_duration_since(clock::Instant::now());
-        if call.request.forwarded || left.is_zero() || !call.server.raft.wait_for_leader(left).await {
-            return Err(Error::NoLeader);
-        }
+    if call.server.raft.is_leader() || call.server.options.rpc_pool.is_none() {
+        return Ok(None);
+    }
+    if call.request.forwarded {
+        return Err(Error::NoLeader);
+    }
+    let mut known = call.server.leader.subscribe();
+    let found = known.wait_for(|now| !matches!(now, forward::Leader::Unknown));
+    match clock::timeout(call.server.options.rpc_hold_timeout, found).await.ok().and_then(Result::ok).as_deref() {
+        Some(forward::Leader::At(address)) => Ok(Some(*address)),
+        Some(forward::Leader::Here) => Ok(None),
+        Some(forward::Leader::Unknown) | None => Err(Error::NoLeader),
     }
 }
 

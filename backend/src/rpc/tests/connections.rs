@@ -296,7 +296,7 @@ async fn releases_next_to_each_other_work_together_and_others_say_what_to_do() {
     }
     let request = || Newer { datacenter: String::new(), token: String::new(), options: QueryOptions::default(), colour: 7 };
     let send = async |asked: Asked| {
-        let body = pool::full(wire::encode(&(request(), asked)).expect("plain"));
+        let body = call::full(wire::encode(&(request(), asked)).expect("plain"));
         let opened = newer.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", body).await.expect("an answer");
         let body = opened.response.into_body().collect().await.expect("whole").to_bytes();
         wire::decode::<Result<Answer<OperationReply>, Error>>(&body).expect("readable")

@@ -308,9 +308,9 @@ async fn garbage_gets_an_answer_and_harms_nobody() {
     let mut rest = Vec::new();
     // Closed by the other side, however it words it.
     drop(clock::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("closed"));
-    let path = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/nothing", pool::full(Default::default())).await;
+    let path = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/nothing", call::full(Default::default())).await;
     assert!(path.is_err());
-    let response = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", pool::full(vec![9, 9, 9].into())).await;
+    let response = pool.send(server.address, pool::Lane::Calls, link::Waits::Read, "/v1/call", call::full(vec![9, 9, 9].into())).await;
     assert!(response.is_ok(), "told as an answer");
     assert_eq!(leader(pool.call(server.address, &Request::default(), Leader {}.into()).await.expect("still well")), "one");
 }
