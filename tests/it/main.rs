@@ -18,6 +18,7 @@ mod durability;
 mod gossip;
 mod limits;
 mod netfaults;
+mod operator;
 mod recovery;
 mod rolling;
 mod rpc;

@@ -154,7 +154,7 @@ impl Base {
         let options = options::server(&self.config, &self.node_id, &self.calls, &self.servers);
         let server = Arc::new(Server::new(options, raft.clone(), store, self.pool.clone(), calls, self.runtime.clone()));
         self.runtime.tasks.spawn_until_shutdown("server duties", Arc::clone(&server).run());
-        let receiver = Arc::new(transport::Receiver(raft.clone()));
+        let receiver = Arc::new(transport::Receiver { raft: raft.clone(), id: self.node_id.clone() });
         let routed = self.limited(server, move || raft.is_leader());
         let inbound = rpc::Inbound {
             handler: routed.handler.clone(),

@@ -35,6 +35,8 @@ fn number(lane: Lane) -> u8 {
 fn failed(error: rpc::Failure) -> TransportError {
     match error {
         rpc::Failure::NotSent(why) => TransportError::Unreachable(why),
+        // Somebody else is there, or no server, or a release that does not understand.
+        rpc::Failure::Answered(why) => TransportError::Unreachable(why.to_string()),
         other => TransportError::Broken(other.to_string()),
     }
 }
@@ -42,25 +44,33 @@ fn failed(error: rpc::Failure) -> TransportError {
 #[async_trait::async_trait]
 impl raft::Transport for Transport {
     async fn call(&self, peer: &Peer, lane: Lane, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        self.pool.raft(self.address(peer)?, number(lane), message).await.map_err(failed)
+        self.pool.raft(self.address(peer)?, number(lane), &peer.id, message).await.map_err(failed)
     }
 
     async fn send_snapshot(&self, peer: &Peer, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, TransportError> {
-        self.pool.raft_snapshot(self.address(peer)?, number(Lane::Snapshot), offer, contents).await.map_err(failed)
+        self.pool.raft_snapshot(self.address(peer)?, number(Lane::Snapshot), &peer.id, &offer, contents).await.map_err(failed)
     }
 }
 
 /// The receiving side.
-pub(super) struct Receiver(pub(super) raft::Handle);
+pub(super) struct Receiver {
+    pub(super) raft: raft::Handle,
+    /// UUID of this server.
+    pub(super) id: String,
+}
 
 #[async_trait::async_trait]
 impl rpc::RaftReceiver for Receiver {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     async fn receive(&self, message: &[u8]) -> Vec<u8> {
-        self.0.receive(message).await
+        self.raft.receive(message).await
     }
 
     async fn receive_snapshot(&self, offer: &[u8], contents: Chunks) -> Vec<u8> {
-        self.0.receive_snapshot(offer, contents).await
+        self.raft.receive_snapshot(offer, contents).await
     }
 }
 

@@ -47,9 +47,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
         }
         inner.with(|state| state.release_deferred(inner.now()));
         let full = inner.now() >= full_at;
-        let done = if full { full_pass(&inner).await } else { partial_pass(&inner).await };
-        ever_synced |= done && full;
-        full_at = next_full(&inner, full_at, full, done, ever_synced);
+        let pass = if full { full_pass(&inner).await } else { partial_pass(&inner).await };
+        // A refusal comes of a server too, and asking more often does not change its mind.
+        ever_synced |= full && pass.is_ok();
+        full_at = next_full(&inner, full_at, full, pass == Ok(true), ever_synced);
         inner.announce();
     }
 }
@@ -75,8 +76,12 @@ impl Inner {
     }
 }
 
+/// No server answered.
+#[derive(Debug, PartialEq, Eq)]
+struct Unanswered;
+
 /// Reads what the catalog has, then makes it agree. Answers whether it does.
-async fn full_pass(inner: &Inner) -> bool {
+async fn full_pass(inner: &Inner) -> Result<bool, Unanswered> {
     match read(inner).await {
         Ok(remote) => {
             inner.with(|state| diff::compare(state, &inner.options, remote));
@@ -84,7 +89,7 @@ async fn full_pass(inner: &Inner) -> bool {
         }
         Err(error) => {
             tracing::warn!(%error, "cannot read this node from the catalog");
-            false
+            Err(Unanswered)
         }
     }
 }
@@ -97,7 +102,7 @@ async fn read(inner: &Inner) -> Result<Remote, rpc::Error> {
 }
 
 /// Tells the catalog what is known to differ. Answers whether all of it was taken.
-async fn partial_pass(inner: &Inner) -> bool {
+async fn partial_pass(inner: &Inner) -> Result<bool, Unanswered> {
     let mut all = true;
     for phase in 0..3 {
         let mut actions = inner.with(|state| diff::plan(state));
@@ -107,11 +112,11 @@ async fn partial_pass(inner: &Inner) -> bool {
             match result {
                 Ok(done) => all &= done,
                 // Nobody answers: every other call would fail too.
-                Err(()) => return false,
+                Err(()) => return Err(Unanswered),
             }
         }
     }
-    all
+    Ok(all)
 }
 
 /// Makes one call. Answers whether the catalog took it; an error means that no server answers.

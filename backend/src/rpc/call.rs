@@ -115,22 +115,23 @@ impl Pool {
         Ok((index, receiver))
     }
 
-    /// Carries one of Raft's messages; each lane has a connection of its own. The caller sets the deadline by dropping the future.
+    /// Carries one of Raft's messages to the server with this id; each lane has a connection of its own. The caller sets the deadline
+    /// by dropping the future.
     ///
     /// # Errors
-    /// [`Failure::NotSent`] when nobody listens there.
-    pub async fn raft(&self, to: SocketAddr, lane: u8, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let waits = if lane == 0 { Waits::Urgent } else { Waits::Bulk };
-        Ok(collect(self.send(to, Lane::Raft(lane), waits, "/v1/raft", full(message.into())).await?).await?.into())
+    /// [`Failure::NotSent`] when nobody listens there, [`Failure::Answered`] when it is another server that does.
+    pub async fn raft(&self, to: SocketAddr, lane: u8, id: &str, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let (waits, path) = (if lane == 0 { Waits::Urgent } else { Waits::Bulk }, format!("/v1/raft?to={id}"));
+        Ok(collect(self.send(to, Lane::Raft(lane), waits, &path, full(message.into())).await?).await?.into())
     }
 
     /// As [`Pool::raft`], for a snapshot of any size: what it is, then its contents as they come.
     ///
     /// # Errors
     /// As there.
-    pub async fn raft_snapshot(&self, to: SocketAddr, lane: u8, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, Failure> {
-        let head = wire::framed(&offer).map_err(Failure::NotSent)?;
-        let sending = self.send(to, Lane::Raft(lane), Waits::Bulk, "/v1/raft/snapshot", streamed(head, contents));
+    pub async fn raft_snapshot(&self, to: SocketAddr, lane: u8, id: &str, offer: &[u8], contents: Chunks) -> Result<Vec<u8>, Failure> {
+        let (head, path) = (wire::framed(offer).map_err(Failure::NotSent)?, format!("/v1/raft/snapshot?to={id}"));
+        let sending = self.send(to, Lane::Raft(lane), Waits::Bulk, &path, streamed(head, contents));
         Ok(collect(sending.await?).await?.into())
     }
 }

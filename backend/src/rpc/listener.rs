@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::{
-    Request as HttpRequest, Response, StatusCode,
+    Request as HttpRequest, Response, StatusCode, Uri,
     body::{Frame, Incoming},
     server::conn::http2,
     service::service_fn,
@@ -61,6 +61,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Takes Raft's messages; `agent` plugs the Raft node in.
 #[async_trait::async_trait]
 pub trait RaftReceiver: Send + Sync + 'static {
+    /// UUID of this server.
+    fn id(&self) -> &str;
+
     /// Answers one message.
     async fn receive(&self, message: &[u8]) -> Vec<u8>;
 
@@ -256,6 +259,9 @@ async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incomi
     if let Err(why) = protocol::check(request.headers(), PROTOCOL) {
         return refused(StatusCode::UPGRADE_REQUIRED, why);
     }
+    if let Err(why) = for_this_server(inbound, request.uri()) {
+        return refused(StatusCode::MISDIRECTED_REQUEST, why);
+    }
     let (path, longest) = match request.uri().path() {
         HELLO => return Response::new(full(Bytes::new())),
         "/v1/agent" => return inbound.streams.attach(request.into_body(), peer, inbound.admit.clone()),
@@ -280,6 +286,13 @@ async fn answer(inbound: &Inbound, peer: SocketAddr, request: HttpRequest<Incomi
         "/v1/changes" => changes(inbound, &body).await,
         _ => Response::new(full(call(inbound, &body).await)),
     }
+}
+
+/// A message of Raft is only for the server it names, not for whoever has taken over its address: that one has another log, and an answer
+/// of it would be counted as the other's. Earlier releases name nobody.
+fn for_this_server(inbound: &Inbound, uri: &Uri) -> Result<(), String> {
+    let (Some(raft), Some(id)) = (&inbound.raft, uri.query().and_then(|query| query.strip_prefix("to="))) else { return Ok(()) };
+    if raft.id() == id { Ok(()) } else { Err(format!("server {id} is not here any more, {} is", raft.id())) }
 }
 
 /// A snapshot has no limit: it goes to disk as it comes.

@@ -16,15 +16,17 @@ const KEEP: usize = 64;
 pub(super) struct Elections(VecDeque<Election>);
 
 impl Elections {
-    /// Notes who leads now. The same leader in a new term was elected again; terms without a leader are one wait.
-    pub(super) fn note(&mut self, status: &Status, at_ms: u64) {
+    /// Notes who leads now; answers whether that is new. The same leader in a new term was elected again; terms without a leader are one
+    /// wait.
+    pub(super) fn note(&mut self, status: &Status, at_ms: u64) -> bool {
         let (leader, name) = status.leader.as_ref().map(|peer| (peer.id.clone(), peer.name.clone())).unwrap_or_default();
         let known = self.0.front().is_some_and(|last| last.leader == leader && (leader.is_empty() || last.term == status.term));
         if known {
-            return;
+            return false;
         }
         self.0.push_front(Election { term: status.term, leader, name, at_ms });
         self.0.truncate(KEEP);
+        true
     }
 
     /// Newest first.
@@ -46,7 +48,8 @@ mod tests {
         };
         let mut elections = Elections::default();
         for (at_ms, (term, name)) in [(0, ""), (1, ""), (1, "a"), (1, "a"), (2, "a"), (2, ""), (9, ""), (10, "b")].into_iter().enumerate() {
-            elections.note(&status(term, name), at_ms as u64);
+            let is_new = ![1, 3, 6].contains(&at_ms);
+            assert_eq!(elections.note(&status(term, name), at_ms as u64), is_new, "{at_ms}");
         }
         let told: Vec<_> = elections.list().into_iter().map(|it| (it.term, it.name, it.at_ms)).collect();
         let named = |term, name: &str, at_ms| (term, name.to_owned(), at_ms);

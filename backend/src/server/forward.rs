@@ -72,6 +72,8 @@ fn needs_leader(request: &Request, operation: &Operation) -> bool {
         | Operation::RaftState(_)
         | Operation::Gossip(_)
         | Operation::Keyring(_) => false,
+        // Only it knows how the others do.
+        Operation::AutopilotHealth(_) => true,
         operation => operation.writes() || request.options.consistency != Consistency::Stale,
     }
 }

@@ -62,10 +62,14 @@ impl Shared {
     }
 }
 
-/// Libraries speak to their own developers: of theirs only warnings are shown, and at `trace` what they inform about.
+/// Libraries speak to their own developers: of theirs only warnings are shown, and at `trace` what they inform about. openraft warns of
+/// every message that does not arrive, several times a second while a server is down: shown at `debug`; who leads and that nobody
+/// does is said by `server`.
 fn floor(target: &str, level: Level) -> Level {
     if is_own(target) {
         level
+    } else if target.starts_with("openraft") && level > Level::Debug {
+        Level::Error
     } else if level == Level::Trace {
         Level::Info
     } else {
@@ -342,6 +346,16 @@ mod tests {
         tracing::info!(target: "openraft::engine", "chatter");
         tracing::warn!(target: "openraft::engine", "trouble");
         assert!(!sink.text().contains("chatter") && sink.text().contains("openraft: trouble"), "{}", sink.text());
+    }
+
+    #[test]
+    fn what_openraft_warns_of_by_the_second_is_for_debugging() {
+        let (_handle, sink, _guard) = log(Level::Info);
+        tracing::warn!(target: "openraft::engine", "a peer is down");
+        tracing::error!(target: "openraft::engine", "broken");
+        tracing::warn!(target: "hyper::proto", "trouble");
+        assert!(!sink.text().contains("a peer is down"), "{}", sink.text());
+        assert!(sink.text().contains("openraft: broken") && sink.text().contains("hyper: trouble"), "{}", sink.text());
     }
 
     #[tokio::test]

@@ -154,10 +154,10 @@ async fn a_snapshot_to_a_server_that_fell_silent_is_given_up_with_the_connection
     let relay = Relay::to(server.address).await;
     let ping = (Duration::from_millis(100), Duration::from_millis(200));
     let (pool, runtime) = (Pool::new(Options { ping, ..quick() }, Runtime::system()), Runtime::system());
-    let sent = pool.raft_snapshot(relay.address, 2, b"offer".to_vec(), bytes(&runtime, 1 << 20, false)).await.expect("still well");
+    let sent = pool.raft_snapshot(relay.address, 2, "echo", b"offer", bytes(&runtime, 1 << 20, false)).await.expect("still well");
     assert_eq!(String::from_utf8_lossy(&sent), format!("offer: {} bytes, whole", 1 << 20));
     relay.frozen.send_replace(true);
-    let sending = pool.raft_snapshot(relay.address, 2, b"offer".to_vec(), bytes(&runtime, 1 << 20, false));
+    let sending = pool.raft_snapshot(relay.address, 2, "echo", b"offer", bytes(&runtime, 1 << 20, false));
     let sent = clock::timeout(SOON, sending).await.expect("given up soon");
     assert!(matches!(sent, Err(Failure::Lost(_))), "{sent:?}");
 }
@@ -267,9 +267,9 @@ async fn what_is_too_large_is_refused_with_the_limit_and_the_connection_lives() 
     assert_eq!(refused.to_string(), "rpc error making call: request is longer than 4194304 bytes");
     assert_eq!(leader(pool.call(relay.address, &Request::default(), Leader {}.into()).await.expect("answers")), "one");
     assert_eq!(relay.accepted.load(Ordering::SeqCst), 1);
-    let refused = pool.raft(relay.address, 1, vec![0; 17 << 20]).await.expect_err("too large");
+    let refused = pool.raft(relay.address, 1, "echo", vec![0; 17 << 20]).await.expect_err("too large");
     assert_eq!(refused.to_string(), "rpc error making call: request is longer than 16777216 bytes");
-    assert_eq!(pool.raft(relay.address, 1, vec![7; 9 << 20]).await.map(|answer| answer.len()), Ok(9 << 20));
+    assert_eq!(pool.raft(relay.address, 1, "echo", vec![7; 9 << 20]).await.map(|answer| answer.len()), Ok(9 << 20));
 }
 
 #[tokio::test]
@@ -355,7 +355,7 @@ async fn wrapped_in_tls_both_sides_have_to_prove_who_they_are() {
     assert_eq!(leader(ask(wrapping.clone()).await.expect("one of us")), "one");
     let large = Pool::wrapped(quick(), wrapping.clone(), Runtime::system());
     let message: Vec<u8> = (0..3_000_000_u32).map(|number| number as u8).collect();
-    assert!(large.raft(server.address, 1, message.clone()).await.expect("echoes").iter().rev().eq(message.iter()));
+    assert!(large.raft(server.address, 1, "echo", message.clone()).await.expect("echoes").iter().rev().eq(message.iter()));
     // It trusts our authority, and shows a certificate of another one.
     let stranger = ask(wrap(&theirs, &trusted)).await.expect_err("a stranger");
     assert!(matches!(stranger, Failure::NotSent(_)), "{stranger:?}");

@@ -109,6 +109,10 @@ fn bytes(runtime: &Runtime, size: usize, breaks: bool) -> Chunks {
 
 #[async_trait::async_trait]
 impl RaftReceiver for Echo {
+    fn id(&self) -> &str {
+        "echo"
+    }
+
     async fn receive(&self, message: &[u8]) -> Vec<u8> {
         message.iter().rev().copied().collect()
     }
@@ -198,7 +202,7 @@ async fn calls_errors_raft_and_changes_go_over_one_port() {
     let refused = pool.call(server.address, &asked, KvGet { key: "k".to_owned() }.into()).await.expect_err("refused");
     assert_eq!(refused, Error::NotFound("secret".to_owned()), "errors keep their kind");
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| number as u8).collect();
-    let back = pool.raft(server.address, 2, large.clone()).await.expect("echoes");
+    let back = pool.raft(server.address, 2, "echo", large.clone()).await.expect("echoes");
     assert!(back.iter().rev().eq(large.iter()));
     let (index, mut changes) = pool.changes(server.address, &Request::default(), 5).await.expect("opens");
     assert_eq!(index, 6);
@@ -299,6 +303,20 @@ async fn an_agent_is_called_over_the_stream_it_keeps_and_moves_it_when_its_serve
     until("the stream ends with the agent", || !two.streams.has("web-1")).await;
 }
 
+/// A machine that lost its disk comes back at the same address as another server.
+#[tokio::test]
+async fn a_message_of_raft_is_only_taken_by_the_server_it_is_for() {
+    let (server, pool, runtime) = (Running::start("one", None).await, pool(1000), Runtime::system());
+    let expected = "rpc error making call: server former is not here any more, echo is";
+    let refused = |answer: Result<Vec<u8>, Failure>| matches!(answer, Err(Failure::Answered(Error::Refused(why))) if why == expected);
+    assert!(refused(pool.raft(server.address, 1, "former", vec![1]).await));
+    assert!(refused(pool.raft_snapshot(server.address, 2, "former", b"offer", bytes(&runtime, 1 << 16, false)).await));
+    assert_eq!(pool.raft(server.address, 1, "echo", vec![1]).await, Ok(vec![1]));
+    // Earlier releases name nobody.
+    let unnamed = pool.send(server.address, pool::Lane::Raft(1), link::Waits::Bulk, "/v1/raft", call::full(vec![1].into())).await;
+    assert!(unnamed.is_ok());
+}
+
 #[tokio::test]
 async fn garbage_gets_an_answer_and_harms_nobody() {
     let (server, pool) = (Running::start("one", None).await, pool(1000));
@@ -320,9 +338,9 @@ async fn snapshots_of_any_size_pass_in_both_directions_and_a_break_is_told() {
     let server = Running::start("s1", None).await;
     let (pool, runtime) = (pool(500), Runtime::system());
     let size = 100 << 20;
-    let sent = pool.raft_snapshot(server.address, 2, b"offer".to_vec(), bytes(&runtime, size, false)).await.expect("answers");
+    let sent = pool.raft_snapshot(server.address, 2, "echo", b"offer", bytes(&runtime, size, false)).await.expect("answers");
     assert_eq!(String::from_utf8_lossy(&sent), format!("offer: {size} bytes, whole"));
-    let broken = pool.raft_snapshot(server.address, 2, b"offer".to_vec(), bytes(&runtime, size, true)).await;
+    let broken = pool.raft_snapshot(server.address, 2, "echo", b"offer", bytes(&runtime, size, true)).await;
     // The stream is reset, with what was under way: the answer of a receiver that fails may or may not come.
     assert!(broken.is_err() || !String::from_utf8_lossy(&broken.expect("just seen")).contains("whole"));
 

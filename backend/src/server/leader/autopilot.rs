@@ -3,7 +3,10 @@
 //! Everything here is a function over values; `leader` carries the plan out, one change at a time.
 //! Contract: cluster, sections "Raft" and "Continuous"; HTTP API, section "Snapshot, operator".
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shared::{
     agent::Member,
@@ -92,7 +95,7 @@ impl View<'_> {
             }
             let replica = self.status.replicas.iter().find(|replica| replica.id == peer.id);
             let leader = self.status.leader.as_ref().is_some_and(|leader| leader.id == peer.id);
-            let contact_ms = replica.and_then(|replica| replica.last_contact_ms).unwrap_or(0);
+            let contact = replica.and_then(|replica| replica.last_contact_ms).map(Duration::from_millis);
             let build = member.and_then(|member| member.tags.get("build")).map_or("", String::as_str);
             health.healthy &= healthy;
             health.servers.push(ServerHealth {
@@ -102,8 +105,9 @@ impl View<'_> {
                 serf_status: status_word(member.map(|member| member.status)).to_owned(),
                 version: build.split(':').next().unwrap_or_default().to_owned(),
                 leader,
-                last_contact: if leader { go::Duration(0) } else { Duration::from_millis(contact_ms).into() },
-                last_term: self.status.term,
+                // -1ns: never heard.
+                last_contact: if leader { go::Duration(0) } else { contact.map_or(go::Duration(-1), Into::into) },
+                last_term: if leader || contact.is_some() { self.status.term } else { 0 },
                 last_index: if leader { self.status.last_index } else { replica.map_or(0, |replica| replica.matched_index) },
                 healthy,
                 voter: peer.voter,
@@ -119,7 +123,7 @@ impl View<'_> {
     pub(in crate::server) fn plan(&self, stable: &Stable) -> Vec<Change> {
         let servers = servers(self.members, self.datacenter);
         let peer = |id: &str| self.status.peers.iter().find(|peer| peer.id == id);
-        let mut changes = Vec::new();
+        let mut changes: Vec<Change> = self.displaced(&servers).into_iter().map(Change::Remove).collect();
         for (id, member) in servers.iter().filter(|(_, member)| member.status == ALIVE) {
             let Some(address) = address(member) else { continue };
             let told = Peer { id: (*id).to_owned(), name: member.name.clone(), address, voter: false };
@@ -148,6 +152,17 @@ impl View<'_> {
             let ready = *healthy && self.now.saturating_duration_since(*since) >= wanted && !member.tags.contains_key("nonvoter");
             ready.then(|| peer.id.clone())
         })
+    }
+
+    /// Whoever's address a living server has now, if what is left is a quorum of what was: a machine that lost its disk, for example.
+    fn displaced(&self, servers: &BTreeMap<&str, &Member>) -> Vec<String> {
+        let alive = |id: &str| servers.get(id).is_some_and(|member| member.status == ALIVE);
+        let taken: BTreeSet<String> =
+            servers.values().filter(|member| member.status == ALIVE).filter_map(|member| address(member)).collect();
+        let voters: Vec<bool> = self.status.peers.iter().filter(|peer| peer.voter).map(|peer| alive(&peer.id)).collect();
+        let quorum_remains = voters.iter().filter(|alive| **alive).count() > voters.len() / 2;
+        let displaced = self.status.peers.iter().filter(|peer| !alive(&peer.id) && taken.contains(&peer.address));
+        displaced.filter(|peer| !peer.voter || quorum_remains).map(|peer| peer.id.clone()).collect()
     }
 
     /// Failed servers that have been replaced, if what is left is a quorum of what was.
@@ -283,6 +298,28 @@ mod tests {
         assert_eq!(kept.plan(), []);
         kept.configuration = AutopilotConfiguration { min_quorum: 4, ..AutopilotConfiguration::default() };
         assert_eq!(kept.plan(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_address_somebody_else_has_is_removed_first_if_the_others_are_a_quorum() {
+        // The machine of s3 came back with another id.
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s4", 1)]);
+        scene.members[2].addr = "10.0.0.3".to_owned();
+        let plan = scene.view(Instant::now()).plan(&Stable::new());
+        assert_eq!(plan[0], Change::Remove(uuid("s3")));
+        assert!(matches!(&plan[1], Change::Add(peer) if peer.id == uuid("s4")), "{plan:?}");
+        scene.members[1].status = 4;
+        let plan = scene.view(Instant::now()).plan(&Stable::new());
+        assert!(!plan.contains(&Change::Remove(uuid("s3"))), "one of three is no quorum: {plan:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_never_heard_has_no_contact_and_no_term() {
+        let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 4)]);
+        scene.status.replicas[2].last_contact_ms = None;
+        let health = scene.view(Instant::now()).health(&mut Stable::new());
+        assert_eq!((health.servers[2].last_contact, health.servers[2].last_term), (go::Duration(-1), 0));
+        assert_eq!(serde_json::to_value(&health.servers[2]).expect("writes")["LastContact"], "-1ns");
     }
 
     #[tokio::test(start_paused = true)]

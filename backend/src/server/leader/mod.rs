@@ -31,13 +31,15 @@ const REAP_INTERVAL: Duration = Duration::from_secs(30);
 const AUTOPILOT: (Duration, u32) = (Duration::from_secs(2), 5);
 /// How often it is looked who leads, beside every change: silence alone changes nothing.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is said that nobody leads.
+const LEADERLESS: Duration = Duration::from_secs(30);
 /// How long to wait after a duty failed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Does the duties whenever this server leads, until shutdown.
 pub(super) async fn run(server: &Arc<Server>) {
     let shutdown = server.runtime.tasks.shutdown();
-    let mut told = String::new();
+    let mut told = Told::default();
     let mut changes = server.raft.changes();
     while !shutdown.is_requested() {
         let status = look(server, &mut told);
@@ -78,16 +80,67 @@ async fn await_change(changes: &mut BoxStream<'static, ()>) {
     }
 }
 
+/// What is known to the change streams and to whoever reads the log.
+#[derive(Default)]
+struct Told {
+    /// The leader and the servers.
+    servers: String,
+    /// Since when nobody leads, and when that was said last.
+    leaderless: Option<(clock::Instant, clock::Instant)>,
+}
+
 /// Looks who leads and which servers there are, and tells what changed.
-fn look(server: &Server, told: &mut String) -> raft::Status {
+fn look(server: &Server, told: &mut Told) -> raft::Status {
     let status = server.raft.status();
     let now = format!("{:?} {:?}", status.leader, status.peers);
-    server.elections.lock().unwrap_or_else(PoisonError::into_inner).note(&status, server.runtime.clock.wall_ms());
-    if now != *told {
-        *told = now;
+    let is_new = server.elections.lock().unwrap_or_else(PoisonError::into_inner).note(&status, server.runtime.clock.wall_ms());
+    log_leadership(server, &status, is_new, told);
+    if now != told.servers {
+        told.servers = now;
         announce(server);
     }
     status
+}
+
+/// Who leads, in the words operators know; that nobody does again and again, with what is missing.
+fn log_leadership(server: &Server, status: &raft::Status, is_new: bool, told: &mut Told) {
+    if let Some(leader) = &status.leader {
+        if is_new && leader.id == server.options.node_id {
+            tracing::info!(term = status.term, "cluster leadership acquired");
+        }
+        if is_new {
+            tracing::info!(payload = leader.name, term = status.term, "New leader elected");
+        }
+        told.leaderless = None;
+        return;
+    }
+    if status.peers.is_empty() {
+        return;
+    }
+    let now = server.runtime.clock.now();
+    let Some((since, said)) = &mut told.leaderless else {
+        if is_new && status.term > 0 {
+            tracing::warn!(term = status.term, "the cluster has no leader: writes and default reads wait, stale reads are answered");
+        }
+        told.leaderless = Some((now, now));
+        return;
+    };
+    if now.saturating_duration_since(*said) < LEADERLESS {
+        return;
+    }
+    *said = now;
+    let members = server.members.borrow().clone();
+    let alive =
+        |peer: &&raft::Peer| members.iter().any(|member| member.status == 1 && member.tags.get("id").is_some_and(|id| *id == peer.id));
+    let voters: Vec<&raft::Peer> = status.peers.iter().filter(|peer| peer.voter).collect();
+    let missing: Vec<&str> = voters.iter().filter(|peer| !alive(peer)).map(|peer| peer.name.as_str()).collect();
+    tracing::error!(
+        seconds = now.saturating_duration_since(*since).as_secs(),
+        alive = voters.len() - missing.len(),
+        needed = voters.len() / 2 + 1,
+        missing = missing.join(", "),
+        "the cluster still has no leader, `muster doctor` says what can be done"
+    );
 }
 
 /// Tells the change streams that the leader or the servers changed.
@@ -189,7 +242,11 @@ async fn reconcile_now(server: &Server) -> Result<(), Error> {
     let at_ms = server.runtime.clock.wall_ms();
     let plan = reconcile::plan(&server.store.state(), &members, &server.options.datacenter, &server.options.node_name, at_ms);
     for command in plan {
-        server.propose(command).await?;
+        match server.propose(command).await {
+            // It says what is wrong with one node; the others are not to wait for that. Tried again with the next pass.
+            Err(error @ Error::Refused(_)) => tracing::warn!(%error, "the catalog does not show a member as the gossip pool has it"),
+            done => drop(done?),
+        }
     }
     Ok(())
 }

@@ -27,7 +27,10 @@ pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name
     for member in members.iter().filter(|member| member.tags.get("dc").is_none_or(|dc| dc == datacenter)) {
         known.insert(member.name.to_lowercase());
         match member.status {
-            ALIVE | LEAVING => commands.extend(alive(state, member, datacenter, at_ms)),
+            ALIVE | LEAVING => {
+                commands.extend(displaced(state, member, members).then(|| remove(&member.name, at_ms)));
+                commands.extend(alive(state, member, datacenter, at_ms));
+            }
             FAILED => commands.extend(failed(state, member, datacenter, at_ms)),
             LEFT if !own(&member.name) && state.node(&member.name).is_some() => commands.push(remove(&member.name, at_ms)),
             _ => {}
@@ -36,6 +39,16 @@ pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name
     let gone = |name: &&str| !known.contains(&name.to_lowercase()) && !own(name) && state.check(name, SERF_HEALTH).is_some();
     commands.extend(state.nodes().map(|record| record.node.name.as_str()).filter(gone).map(|name| remove(name, at_ms)));
     commands
+}
+
+/// Whether the catalog has the member's name for another node, which is not in the pool any more: one that lost its disk and came back.
+fn displaced(state: &State, member: &Member, members: &[Member]) -> bool {
+    let id = |member: &Member| member.tags.get("id").map(|id| id.to_lowercase()).unwrap_or_default();
+    let former = state.node(&member.name).map(|record| record.node.id.to_lowercase()).unwrap_or_default();
+    state.check(&member.name, SERF_HEALTH).is_some()
+        && !former.is_empty()
+        && !id(member).is_empty()
+        && members.iter().all(|other| id(other) != former)
 }
 
 fn serf_health(name: &str, status: Status, output: &str) -> Check {
@@ -191,6 +204,24 @@ mod tests {
         run(&store, plan(&store.state(), &new, "dc1", "s1", 1));
         assert_eq!((node(&store).node.address.as_str(), node(&store).node.meta["rack"].as_str()), ("10.0.0.2", "r1"));
         assert!(plan(&store.state(), &new, "dc1", "s1", 1).is_empty(), "nothing left to do");
+    }
+
+    #[test]
+    fn a_member_that_comes_back_as_another_node_takes_its_former_selfs_place() {
+        let (store, old) = (Store::new(), member("n1", "10.0.0.1"));
+        run(&store, plan(&store.state(), std::slice::from_ref(&old), "dc1", "s1", 1));
+        run(&store, vec![own_registration(&old)]);
+        let mut new = old.clone();
+        new.tags.insert("id".to_owned(), "22222222-2222-2222-2222-222222222222".to_owned());
+        let mut both = [old, new.clone()];
+        both[0].name = "n0".to_owned();
+        assert!(
+            !plan(&store.state(), &both, "dc1", "s1", 1).iter().any(|command| matches!(command, Command::Deregister { .. })),
+            "it lives"
+        );
+        run(&store, plan(&store.state(), std::slice::from_ref(&new), "dc1", "s1", 1));
+        assert_eq!(node(&store).node.id, new.tags["id"]);
+        assert!(plan(&store.state(), &[new], "dc1", "s1", 1).is_empty(), "nothing left to do");
     }
 
     #[test]
