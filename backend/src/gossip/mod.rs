@@ -5,6 +5,8 @@
 
 mod accusation;
 mod admission;
+mod detail;
+mod exchange;
 mod health;
 mod identity;
 mod keyring;

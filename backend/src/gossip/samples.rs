@@ -9,11 +9,11 @@ use foca::{BroadcastHandler as _, Codec as _, Header, Message, PostcardCodec, St
 
 use super::{
     KeyringRequest, Timing,
+    exchange::{self, Ask, Reply},
     identity::{End, Identity, Meta, NodeId, Stay},
     keys::Held,
     news::{Desk, News},
     pool::{Pool, Setup},
-    service::{self, Ask, Reply},
 };
 use crate::samples::{Samples, rename};
 
@@ -76,7 +76,7 @@ fn exchanges_of_this_release_stay_readable() {
         ("ask-accused", Ask::Accused(accused())),
     ];
     for (name, ask) in asks {
-        EXCHANGES.check(name, &ask, &service::encode(&ask));
+        EXCHANGES.check(name, &ask, &exchange::encode(&ask));
     }
     let replies = [
         ("reply-exchange", Reply::Exchange(pool.knowledge())),
@@ -85,7 +85,7 @@ fn exchanges_of_this_release_stay_readable() {
         ("reply-refused", Reply::Refused("why".to_owned())),
     ];
     for (name, reply) in replies {
-        EXCHANGES.check(name, &reply, &service::encode(&reply));
+        EXCHANGES.check(name, &reply, &exchange::encode(&reply));
     }
 }
 
@@ -93,9 +93,9 @@ fn exchanges_of_this_release_stay_readable() {
 fn what_only_a_later_release_asks_is_refused_with_its_name() {
     let mut later = EXCHANGES.tree(&EXCHANGES.kept("ask-accused"));
     rename(&mut later, "Accused", "Weather");
-    let why = service::decode::<Ask>(&EXCHANGES.encode(&later)).expect_err("not known");
+    let why = exchange::decode::<Ask>(&EXCHANGES.encode(&later)).expect_err("not known");
     assert!(why.contains("Weather"), "{why}");
-    assert_eq!(service::decode::<Ask>(&[2, 0]).map(|_| ()), Err("unknown version".to_owned()));
+    assert_eq!(exchange::decode::<Ask>(&[2, 0]).map(|_| ()), Err("unknown version".to_owned()));
 }
 
 #[test]
