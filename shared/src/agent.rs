@@ -246,9 +246,12 @@ endpoint!(GetSelf: "GET" -> Info, this => "agent/self");
 pub struct GetMembers {
     /// The WAN pool.
     pub wan: bool,
+    /// Network segment; empty for all.
+    pub segment: String,
 }
 
-endpoint!(GetMembers: "GET" -> Option<Vec<Member>>, this => "agent/members", query if this.wan { vec![("wan", "1".to_owned())] } else { Vec::new() });
+endpoint!(GetMembers: "GET" -> Option<Vec<Member>>, this => "agent/members", query
+    [endpoint::optional("wan", if this.wan { "1" } else { "" }), endpoint::optional("segment", &this.segment)].concat());
 
 /// `GET /v1/agent/services`.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -10,6 +10,9 @@ use crate::{gossip, localdb::LocalDb, raft, rt::clock};
 /// How long a server waits for the others to take it out of the Raft configuration.
 const REMOVED: Duration = Duration::from_secs(5);
 
+/// How often a server that waits for that looks whether the leader still speaks to it.
+const LISTEN: Duration = Duration::from_millis(100);
+
 /// How long handing over leadership may hold up an agent that ends: it takes some round trips, or there is nobody to take it.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
@@ -54,10 +57,18 @@ impl Leaving<'_> {
         }
     }
 
+    /// Until the leader has taken this server out: it says so with its last words, or has no more for this server.
     async fn removed(&self, raft: &raft::Handle) {
-        let mut raft = raft.clone();
-        while raft.status().peers.iter().any(|peer| peer.id == self.node_id) {
-            raft.changed().await;
+        let (mut raft, mut was_led) = (raft.clone(), false);
+        loop {
+            let status = raft.status();
+            let is_led = status.leader.is_some_and(|leader| leader.id != self.node_id);
+            if (was_led && !is_led) || !status.peers.iter().any(|peer| peer.id == self.node_id) {
+                return;
+            }
+            was_led |= is_led;
+            // That nobody speaks changes nothing by itself.
+            drop(clock::timeout(LISTEN, raft.changed()).await);
         }
     }
 }

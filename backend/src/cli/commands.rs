@@ -34,10 +34,13 @@ pub(super) struct Command {
 
 const AUTOPILOT: &[Flag] = &[
     value("cleanup-dead-servers", "bool", "Remove failed servers once replacements are there."),
+    value("disable-upgrade-migration", "bool", "Kept for clients; has no effect."),
     value("last-contact-threshold", "duration", "Longest silence of a healthy server."),
     value("max-trailing-logs", "number", "Entries a healthy server may trail."),
     value("min-quorum", "number", "Never go below so many servers."),
+    value("redundancy-zone-tag", "string", "Kept for clients; has no effect."),
     value("server-stabilization-time", "duration", "How long a new server is healthy before it votes."),
+    value("upgrade-version-tag", "string", "Kept for clients; has no effect."),
 ];
 
 /// Flags of commands that read or write through a server.
@@ -72,6 +75,8 @@ pub(super) const GROUPS: &[(&str, &str, &str)] = &[
     ("catalog", "Looks into the catalog", "Lists what the whole cluster has registered; see \"muster services\" for one agent's own."),
     ("kv", "Reads and writes keys", "Works with the key/value store: muster kv put greeting hello, muster kv get greeting."),
     ("operator", "Sees and changes the servers", "Shows who is in the Raft configuration and what autopilot does, and changes both."),
+    ("operator autopilot", "Sees and changes what autopilot does", "Shows how autopilot judges the servers and changes what it does."),
+    ("operator raft", "Sees and changes the Raft configuration", "Shows which servers are in the Raft configuration and changes that."),
     ("services", "Registers and deregisters services", "Changes the services of the agent that is asked."),
     ("snapshot", "Saves and restores the state", "Saves the state of a datacenter's servers to a file, restores it, tells what is in it."),
 ];
@@ -202,6 +207,14 @@ pub(super) const COMMANDS: &[Command] = &[
         "Changes the values that are named and keeps the others.",
         Calls::Server,
         AUTOPILOT,
+    ),
+    command(
+        "operator autopilot state",
+        "Shows how autopilot judges the servers",
+        "[options]",
+        "Prints every server with its health, and how many can be lost.",
+        Calls::Server,
+        &[value("format", "string", "pretty or json. Default: pretty.")],
     ),
     command(
         "operator raft list-peers",
@@ -344,7 +357,7 @@ const MAINT: &[Flag] = &[
 
 const MEMBERS: &[Flag] = &[
     switch("detailed", "Show the tags."),
-    value("segment", "string", "Accepted; there is one segment."),
+    value("segment", "string", "Network segment; there is but one, _all by default."),
     value("status", "regexp", "Only members in these states."),
     switch("wan", "The pool of servers of all datacenters."),
 ];

@@ -16,7 +16,7 @@ fn listed(rows: &[(&str, &str)]) -> String {
 /// The list of commands.
 pub(super) fn overview() -> String {
     let mut rows: Vec<(&str, &str)> = COMMANDS.iter().filter(|command| !command.name.contains(' ')).map(|c| (c.name, c.about)).collect();
-    rows.extend(GROUPS.iter().map(|(name, about, _)| (*name, *about)));
+    rows.extend(GROUPS.iter().filter(|(name, _, _)| !name.contains(' ')).map(|(name, about, _)| (*name, *about)));
     rows.sort_unstable();
     format!("Usage: muster [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{}", listed(&rows))
 }
@@ -24,8 +24,11 @@ pub(super) fn overview() -> String {
 /// The help of a command that only holds others.
 pub(super) fn group(name: &str) -> String {
     let help = GROUPS.iter().find(|(group, _, _)| *group == name).map_or("", |(_, _, help)| help);
-    let inner = COMMANDS.iter().filter_map(|command| Some((command.name.strip_prefix(name)?.strip_prefix(' ')?, command.about)));
-    let rows: Vec<(&str, &str)> = inner.collect();
+    let groups = GROUPS.iter().map(|(group, about, _)| (*group, *about));
+    let all = groups.chain(COMMANDS.iter().map(|command| (command.name, command.about)));
+    let inner = all.filter_map(|(inner, about)| Some((inner.strip_prefix(name)?.strip_prefix(' ')?, about)));
+    let mut rows: Vec<(&str, &str)> = inner.filter(|(inner, _)| !inner.contains(' ')).collect();
+    rows.sort_unstable();
     format!("Usage: muster {name} <subcommand> [options] [args]\n\n{}\n\nSubcommands:\n{}", wrapped(help, 2), listed(&rows))
 }
 
@@ -89,6 +92,9 @@ mod tests {
             assert!(overview.contains(part), "{part}: {overview}");
         }
         assert!(group("kv").contains("\n    put ") && !group("kv").contains("nodes"));
+        assert!(group("operator").contains("\n    raft ") && !group("operator").contains("list-peers"));
+        assert!(group("operator raft").contains("\n    list-peers ") && !group("operator raft").contains("get-config"));
+        assert!(!overview.contains("operator raft"));
         let get = COMMANDS.iter().find(|command| command.name == "kv get").map(command).expect("it exists");
         assert!(get.starts_with("Usage: muster kv get [options] [KEY_OR_PREFIX]\n\n  Prints"));
         for part in ["HTTP API Options\n", "  -http-addr=<address>\n", "  -stale\n", "Command Options\n", "  -recurse\n"] {

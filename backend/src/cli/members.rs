@@ -22,7 +22,7 @@ pub(super) async fn members(args: &Args, client: &Client, print: &mut Print) -> 
             return 1;
         }
     };
-    match client.call(&agent::GetMembers { wan: args.is_on("wan") }).await {
+    match client.call(&agent::GetMembers { wan: args.is_on("wan"), segment: args.text("segment") }).await {
         Ok(members) => {
             let mut members = members.unwrap_or_default();
             members.retain(|member| status.is_match(status_word(member.status)));

@@ -104,9 +104,15 @@ fn find(arguments: &[String]) -> Found<'_> {
         return Found::Answer(help::group(group), 0);
     }
     let third = arguments.get(2).map(String::as_str).unwrap_or_default();
-    find_command(&format!("{group} {inner}"), arguments.get(2..).unwrap_or_default())
-        .or_else(|| find_command(&format!("{group} {inner} {third}"), arguments.get(3..).unwrap_or_default()))
-        .unwrap_or_else(|| Found::Answer(help::group(group), 1))
+    let path = format!("{group} {inner}");
+    // `operator` holds groups of its own.
+    let nearest = GROUPS.iter().map(|(name, _, _)| name).find(|name| **name == path).unwrap_or(group);
+    if nearest != group && matches!(third, "-h" | "-help" | "--help") {
+        return Found::Answer(help::group(nearest), 0);
+    }
+    find_command(&path, arguments.get(2..).unwrap_or_default())
+        .or_else(|| find_command(&format!("{path} {third}"), arguments.get(3..).unwrap_or_default()))
+        .unwrap_or_else(|| Found::Answer(help::group(nearest), 1))
 }
 
 fn find_command<'a>(name: &str, rest: &'a [String]) -> Option<Found<'a>> {
@@ -170,6 +176,7 @@ async fn call(name: &str, args: &Args, client: &Client, print: &mut Print) -> u8
         "monitor" => monitor::monitor(args, client, print).await,
         "operator autopilot get-config" => operator::get_autopilot(args, client, print).await,
         "operator autopilot set-config" => operator::set_autopilot(args, client, print).await,
+        "operator autopilot state" => operator::autopilot_state(args, client, print).await,
         "operator raft list-peers" => operator::list_peers(args, client, print).await,
         "operator raft remove-peer" => operator::remove_peer(args, client, print).await,
         "operator raft transfer-leader" => operator::transfer_leader(args, client, print).await,

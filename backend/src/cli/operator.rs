@@ -2,8 +2,11 @@
 //!
 //! Contract: command line, section "Operator".
 
+use serde::Serialize as _;
+use serde_json::ser::PrettyFormatter;
 use shared::operator::{
-    AutopilotConfiguration, GetAutopilot, GetRaftConfiguration, RaftConfiguration, RemoveRaftPeer, SetAutopilot, TransferRaftLeader,
+    AutopilotConfiguration, AutopilotState, GetAutopilot, GetAutopilotState, GetRaftConfiguration, RaftConfiguration, RemoveRaftPeer,
+    SetAutopilot, TransferRaftLeader,
 };
 
 use super::{
@@ -118,6 +121,56 @@ pub(super) async fn set_autopilot(args: &Args, client: &Client, print: &mut Prin
     }
 }
 
+/// `operator autopilot state`.
+pub(super) async fn autopilot_state(args: &Args, client: &Client, print: &mut Print) -> u8 {
+    let format = args.get("format").unwrap_or("pretty");
+    if !matches!(format, "pretty" | "json") {
+        return told(Err(format!("unknown format {format:?}")), "Error", print);
+    }
+    let state = match client.call(&GetAutopilotState { read: read(args) }).await {
+        Ok(state) => state,
+        Err(why) => return told(Err(why.to_string()), "Error querying Autopilot state", print),
+    };
+    let text = if format == "json" { indented(&state).map_err(|why| why.to_string()) } else { Ok(judged(&state)) };
+    told(text, "Error formatting the state", print)
+}
+
+fn indented(state: &AutopilotState) -> Result<String, serde_json::Error> {
+    let mut out = Vec::new();
+    state.serialize(&mut serde_json::Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    ")))?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn judged(state: &AutopilotState) -> String {
+    let head = [
+        ("Healthy:", state.healthy.to_string()),
+        ("Failure Tolerance:", state.failure_tolerance.to_string()),
+        ("Optimistic Failure Tolerance:", state.optimistic_failure_tolerance.to_string()),
+        ("Leader:", state.leader.clone()),
+    ];
+    let mut text: String = head.map(|(name, value)| format!("{name:<29} {value}\n")).concat();
+    text.push_str("Voters:\n");
+    text.extend(state.voters.iter().map(|id| format!("   {id}\n")));
+    text.push_str("Servers:\n");
+    for (id, server) in &state.servers {
+        text.push_str(&format!("   {id}\n"));
+        let rows = [
+            ("Name:", server.name.clone()),
+            ("Address:", server.address.clone()),
+            ("Version:", server.version.clone()),
+            ("Status:", server.status.clone()),
+            ("Node Type:", server.node_type.clone()),
+            ("Node Status:", server.node_status.clone()),
+            ("Healthy:", server.healthy.to_string()),
+            ("Last Contact:", server.last_contact.to_string()),
+            ("Last Term:", server.last_term.to_string()),
+            ("Last Index:", server.last_index.to_string()),
+        ];
+        text.extend(rows.map(|(name, value)| format!("      {name:<16} {value}\n")));
+    }
+    text.trim_end().to_owned()
+}
+
 fn changed(args: &Args, mut configuration: AutopilotConfiguration) -> Result<AutopilotConfiguration, String> {
     let flag = |name: &str, now: bool| match args.get(name) {
         Some(text) => text.parse().map_err(|_| format!("invalid boolean value {text:?} for -{name}")),
@@ -136,12 +189,19 @@ fn changed(args: &Args, mut configuration: AutopilotConfiguration) -> Result<Aut
     configuration.min_quorum = number("min-quorum", configuration.min_quorum)?;
     configuration.last_contact_threshold = duration("last-contact-threshold", configuration.last_contact_threshold)?;
     configuration.server_stabilization_time = duration("server-stabilization-time", configuration.server_stabilization_time)?;
+    configuration.disable_upgrade_migration = flag("disable-upgrade-migration", configuration.disable_upgrade_migration)?;
+    let tag = |name: &str, now: String| args.get(name).map_or(now, str::to_owned);
+    configuration.redundancy_zone_tag = tag("redundancy-zone-tag", configuration.redundancy_zone_tag);
+    configuration.upgrade_version_tag = tag("upgrade-version-tag", configuration.upgrade_version_tag);
     Ok(configuration)
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::operator::RaftServer;
+    use shared::{
+        go::Duration,
+        operator::{RaftServer, ServerState},
+    };
 
     use super::*;
 
@@ -160,6 +220,18 @@ mod tests {
         assert_eq!(lines[0], "Node  ID    Address        State     Voter  RaftProtocol");
         assert_eq!(lines[1], "a     id-a  10.0.0.1:8300  leader    true   3");
         assert_eq!(lines[2], "b     id-b  10.0.0.1:8300  follower  true   3");
+    }
+
+    #[test]
+    fn servers_are_listed_with_what_autopilot_thinks_of_them() {
+        let server = ServerState { name: "a".to_owned(), last_contact: Duration::from_millis(5), ..ServerState::default() };
+        let servers = [("id-a".to_owned(), server)].into();
+        let state = AutopilotState { failure_tolerance: 1, leader: "id-a".to_owned(), servers, ..AutopilotState::default() };
+        let text = judged(&state);
+        assert!(text.starts_with("Healthy:                      false\nFailure Tolerance:            1\n"), "{text}");
+        assert!(text.contains("\n   id-a\n      Name:            a\n"), "{text}");
+        assert!(text.contains("\n      Last Contact:    5ms\n"), "{text}");
+        assert!(indented(&state).expect("writes").contains("\n    \"FailureTolerance\": 1,\n"));
     }
 
     #[test]

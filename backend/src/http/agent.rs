@@ -16,6 +16,10 @@ pub(super) async fn version(call: Call) -> Result<Response, Error> {
 }
 
 pub(super) async fn members(call: Call) -> Result<Response, Error> {
+    // There is but one, which has no name.
+    if !matches!(call.query.get("segment"), "" | "_all") {
+        return Err(Error::internal("Network segments are not supported in this version of Consul"));
+    }
     let members = call.context.control.members(call.query.has("wan"));
     respond::json(&call, &members)
 }

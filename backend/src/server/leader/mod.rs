@@ -85,8 +85,8 @@ async fn await_change(changes: &mut BoxStream<'static, ()>) {
 struct Told {
     /// The leader and the servers.
     servers: String,
-    /// Since when nobody leads, and when that was said last.
-    leaderless: Option<(clock::Instant, clock::Instant)>,
+    /// Since when no leader is heard, and when that was said last.
+    leaderless: Option<(clock::Instant, Option<clock::Instant>)>,
 }
 
 /// Looks who leads and which servers there are, and tells what changed.
@@ -118,28 +118,25 @@ fn log_leadership(server: &Server, status: &raft::Status, is_new: bool, told: &m
         return;
     }
     let now = server.runtime.clock.now();
-    let Some((since, said)) = &mut told.leaderless else {
-        if is_new && status.term > 0 {
-            tracing::warn!(term = status.term, "the cluster has no leader: writes and default reads wait, stale reads are answered");
-        }
-        told.leaderless = Some((now, now));
-        return;
-    };
-    if now.saturating_duration_since(*said) < LEADERLESS {
-        return;
+    let (since, said) = told.leaderless.get_or_insert((now, None));
+    let silence = now.saturating_duration_since(*since);
+    match said {
+        // An election or a transfer takes less.
+        None if silence < LOOK => return,
+        Some(said) if now.saturating_duration_since(*said) < LEADERLESS => return,
+        said => *said = Some(now),
     }
-    *said = now;
     let members = server.members.borrow().clone();
     let alive =
         |peer: &&raft::Peer| members.iter().any(|member| member.status == 1 && member.tags.get("id").is_some_and(|id| *id == peer.id));
     let voters: Vec<&raft::Peer> = status.peers.iter().filter(|peer| peer.voter).collect();
     let missing: Vec<&str> = voters.iter().filter(|peer| !alive(peer)).map(|peer| peer.name.as_str()).collect();
     tracing::error!(
-        seconds = now.saturating_duration_since(*since).as_secs(),
+        seconds = silence.as_secs(),
         alive = voters.len() - missing.len(),
         needed = voters.len() / 2 + 1,
         missing = missing.join(", "),
-        "the cluster still has no leader, `muster doctor` says what can be done"
+        "no cluster leader is heard: writes and default reads fail, stale reads are answered; `muster doctor` says what can be done"
     );
 }
 
