@@ -13,6 +13,7 @@ mod keyring;
 mod keys;
 mod knowledge;
 mod leave;
+mod neighbour;
 mod news;
 mod pool;
 mod roster;

@@ -20,6 +20,7 @@ use super::{
     health::Health,
     identity::{Identity, Meta, NodeId, Stay},
     keyring,
+    neighbour::Probe,
     news::{Desk, News},
     suspicion::{self, Suspicion},
 };
@@ -68,7 +69,7 @@ pub(super) struct Pool {
     pub(super) desk: Desk,
     pub(super) datacenter: String,
     pub(super) timing: Timing,
-    outgoing: Vec<(SocketAddr, Bytes)>,
+    pub(super) outgoing: Vec<(SocketAddr, Bytes)>,
     pub(super) changed: bool,
     /// Members the settings are made for.
     pub(super) sized: usize,
@@ -77,6 +78,9 @@ pub(super) struct Pool {
     pub(super) token: Option<u8>,
     /// Who is accused, by this node or others.
     pub(super) suspicions: BTreeMap<NodeId, Suspicion>,
+    /// The probe of the neighbour under way, and the number of the last one.
+    pub(super) neighbour: Option<Probe>,
+    pub(super) probes: u8,
     /// Newly accused members, to be asked on another way.
     pub(super) accused: Vec<foca::Member<Identity>>,
     /// Since when nobody knows a node any more of which an end is kept.
@@ -129,6 +133,8 @@ impl Pool {
             health: Health::default(),
             token: None,
             suspicions: BTreeMap::new(),
+            neighbour: None,
+            probes: 0,
             accused: Vec::new(),
             orphans: BTreeMap::new(),
             leaving: false,
@@ -155,6 +161,7 @@ impl Pool {
         if self.foca.iter_membership_state().len() > MEMBERS_MAX {
             return;
         }
+        self.hear_neighbour(packet);
         // Foreign and outdated packets are normal on an open port.
         if let Err(error) = self.foca.handle_data(packet, &mut self.effects) {
             tracing::debug!(%error, "gossip packet ignored");
@@ -172,9 +179,10 @@ impl Pool {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let timer = entry.remove();
             let suspect = if let Timer::ChangeSuspectToDown { member_id, .. } = &timer { Some(member_id.node) } else { None };
-            if let Err(error) = self.foca.handle_timer(timer, &mut self.effects) {
+            if let Err(error) = self.foca.handle_timer(timer.clone(), &mut self.effects) {
                 tracing::debug!(%error, "gossip timer ignored");
             }
+            self.keep_step(now, &timer);
             if let Some(node) = suspect {
                 self.conclude(now, node);
             }

@@ -1,5 +1,11 @@
 //! In a network without faults everybody knows of a death, and of a leave, within a bound: a short one in a pool at rest, a longer one
 //! right after trouble, when members that were late or wrong are slow to accuse others on purpose (Lifeguard).
+//!
+//! Where the bound comes from, with the default timing (`gossip::neighbour`, `gossip::suspicion`): the neighbour's next probe begins within
+//! 1 s of the death, and it accuses 1 s later. Its suspicion lasts 2.5 s once two others confirm it, of which the closed port is one, and
+//! 4.4 s if nobody else does; it grows with the size from 50 on, 1.6 times for 200. What one member declared is known to all within 1 s.
+//! So 7.4 s up to 50 members and 10 s at 200, whatever chance does. Without neighbours, as in SWIM, the first probe alone takes more than
+//! t seconds in e^-t of all deaths.
 
 use std::time::Duration;
 
