@@ -87,7 +87,7 @@ impl Pool {
         }
         let (target, number) = (probe.target, probe.number);
         let helpers = self.followers().into_iter().map(|member| *member.id()).filter(|helper| helper.node != target.node);
-        for helper in helpers.take(HELPERS).collect::<Vec<_>>() {
+        for helper in helpers.take(HELPERS) {
             self.tell(helper, Message::PingReq { target, probe_number: number });
         }
     }

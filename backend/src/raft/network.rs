@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{
-    OptionalSend,
-    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
+    Instant as _, OptionalSend,
+    errors::{NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable},
     network::{Backoff, RPCOption, RaftNetworkFactory, v2::RaftNetworkV2},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
         VoteResponse,
     },
+    type_config::alias::InstantOf,
 };
 use serde::{Deserialize, Serialize};
 
@@ -150,11 +151,31 @@ pub(super) async fn answer(raft: &Raft, message: &[u8]) -> Answered {
 async fn handle(raft: &Raft, message: Message) -> Result<Answer, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     Ok(match message {
-        Message::Append(request) => Answer::Append(raft.append_entries(request).await.map_err(|e| text(&e))?),
+        Message::Append(request) => Answer::Append(append(raft, request).await.map_err(|e| text(&e))?),
         Message::Vote(request) => Answer::Vote(raft.vote(request).await.map_err(|e| text(&e))?),
         Message::PreVote(request) => Answer::Vote(raft.pre_vote(request).await.map_err(|e| text(&e))?),
         Message::TransferLeader(request) => Answer::TransferLeader(raft.handle_transfer_leader(request).await.map_err(|e| text(&e))?),
     })
+}
+
+/// Takes what a leader sends. openraft holds every answer back until all that was accepted before is on disk. A heartbeat says nothing about
+/// entries that are still on their way there: held back, too, it would tell the leader that this server is lost whenever its disk is busy.
+async fn append(raft: &Raft, request: AppendEntriesRequest<Types>) -> Result<AppendEntriesResponse<Types>, RaftError<Types>> {
+    if !request.entries.is_empty() {
+        return raft.append_entries(request).await;
+    }
+    let (began, vote, before) = (InstantOf::<Types>::now(), request.vote, request.prev_log_id);
+    let mut answer = std::pin::pin!(raft.append_entries(request));
+    // The core takes one after the other: asked next, it has renewed the leader's lease.
+    let is_taken = raft.with_raft_state(move |state| *state.vote_ref() == vote && state.vote_last_modified() >= Some(began));
+    let is_taken = tokio::select! {
+        biased;
+        answer = answer.as_mut() => return answer,
+        is_taken = is_taken => is_taken.unwrap_or(false),
+    };
+    // What this leader has flushed here reaches as far as the heartbeat builds on, so that the answer claims nothing that is not on disk.
+    let flushed = raft.watch_log_progress().get().is_some_and(|flushed| flushed.vote == vote && flushed.last_log_id >= before);
+    if is_taken && flushed { Ok(AppendEntriesResponse::Success) } else { answer.await }
 }
 
 /// The answer to a snapshot: this server's vote, or why it was not taken.

@@ -1,5 +1,7 @@
 //! Whole nodes: a single server in memory and on disk, killed and reopened; three servers over an in-memory transport.
 
+mod stalls;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,

@@ -26,9 +26,12 @@ use super::{
     disk::{self, Blocks},
     flaw::{Flaw, Forgetful},
     wal,
-    writer::Place,
+    writer::{Place, Slowness},
 };
-use crate::{raft::machine::Newest, rt::Rng};
+use crate::{
+    raft::machine::Newest,
+    rt::{Rng, clock},
+};
 
 /// Sectors survive a crash one by one.
 const SECTOR: usize = 512;
@@ -59,6 +62,7 @@ pub struct Disk {
     newest: Newest,
     rng: Rng,
     slowest_flush: Duration,
+    stalled: Arc<Mutex<Option<clock::Instant>>>,
     flaw: Option<Flaw>,
 }
 
@@ -74,7 +78,7 @@ impl Disk {
     /// An empty disk whose flushes take up to so long.
     #[must_use]
     pub fn new(rng: &Rng, slowest_flush: Duration) -> Self {
-        Self { files: Arc::default(), newest: Newest::default(), rng: rng.fork(), slowest_flush, flaw: None }
+        Self { files: Arc::default(), newest: Newest::default(), rng: rng.fork(), slowest_flush, stalled: Arc::default(), flaw: None }
     }
 
     /// The same disk with something wrong with it.
@@ -96,12 +100,18 @@ impl Disk {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let files = Files { now: durable.clone(), durable, failure: None };
         let (rng, slowest_flush, flaw) = (self.rng.fork(), self.slowest_flush, self.flaw);
-        Self { files: Arc::new(Mutex::new(files)), newest: Arc::new(Mutex::new(newest)), rng, slowest_flush, flaw }
+        let (files, newest) = (Arc::new(Mutex::new(files)), Arc::new(Mutex::new(newest)));
+        Self { files, newest, rng, slowest_flush, stalled: Arc::default(), flaw }
     }
 
     /// From now on every access fails like this.
     pub fn fail(&self, kind: io::ErrorKind, reason: &str) {
         self.with(|files| files.failure = Some((kind, reason.to_owned())));
+    }
+
+    /// No flush ends before so much time has passed.
+    pub fn stall(&self, time: Duration) {
+        *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::Instant::now() + time);
     }
 
     /// The disk works again; nobody knows what it lost meanwhile.
@@ -116,7 +126,8 @@ impl Disk {
 
     /// As [`Disk::open_log`], with segments of this size.
     pub(super) fn open_log_with(&self, segment_bytes: u64) -> io::Result<(Opened, Place)> {
-        let place = Place::Inline { rng: self.rng.clone(), slowest_flush: self.slowest_flush };
+        let (rng, slowest_flush, stalled) = (self.rng.clone(), self.slowest_flush, self.stalled.clone());
+        let place = Place::Inline(Slowness { rng, slowest_flush, stalled });
         let mut opened = wal::open(Arc::new(self.clone()), segment_bytes)?;
         if self.flaw == Some(Flaw::ForgetsNewestVote) {
             opened.backend = Box::new(Forgetful::new(opened.backend, &opened.head));

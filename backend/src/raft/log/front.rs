@@ -266,6 +266,10 @@ impl RaftLogStorage<Types> for LogStore {
             cache.purge(upto);
             cache.head.clone()
         };
-        self.write(|done| Work::Purge(head, upto.index(), done)).await
+        match &self.disk {
+            // The core waits here: with a disk that stands still it would be silent, and deposed. A purge that is lost does no harm.
+            Some(disk) => disk.queue.send(Work::Purge(head, upto.index())).await.map_err(stopped),
+            None => Ok(()),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! The one writer of a durable log: takes what has queued up, writes it in order and flushes once.
 //! After an error it never touches the disk again: a failed flush may have lost pages that a second one would not miss.
 
-#[cfg(any(test, feature = "sim"))]
-use std::time::Duration;
 use std::{io, sync::Arc};
+#[cfg(any(test, feature = "sim"))]
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use openraft::storage::IOFlushed;
 use tokio::{
@@ -12,6 +15,8 @@ use tokio::{
 };
 
 use super::{Backend, Encoded, Head, front::Shared};
+#[cfg(any(test, feature = "sim"))]
+use crate::rt::{Rng, clock};
 use crate::{raft::types::Types, rt::Tasks};
 
 /// Requests written with one flush at most.
@@ -28,8 +33,8 @@ pub(super) enum Work {
     Head(Head, Option<Done>),
     /// Remove entries from this index on.
     Truncate(u64, Done),
-    /// Remove entries up to this index.
-    Purge(Head, u64, Done),
+    /// Remove entries up to this index. Nobody waits for it: whoever did would stand still for as long as the disk does.
+    Purge(Head, u64),
 }
 
 impl Work {
@@ -46,7 +51,28 @@ pub(in crate::raft) enum Place {
     Threads(Tasks),
     /// In the calling task, without threads, for a disk in memory whose flushes take up to so long.
     #[cfg(any(test, feature = "sim"))]
-    Inline { rng: crate::rt::Rng, slowest_flush: Duration },
+    Inline(Slowness),
+}
+
+/// How slow a disk in memory is.
+#[cfg(any(test, feature = "sim"))]
+#[derive(Clone)]
+pub(in crate::raft) struct Slowness {
+    pub(super) rng: Rng,
+    pub(super) slowest_flush: Duration,
+    /// Until when no flush ends.
+    pub(super) stalled: Arc<Mutex<Option<clock::Instant>>>,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl Slowness {
+    async fn pass(&self) {
+        clock::sleep(self.rng.jitter(self.slowest_flush)).await;
+        let until = *self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until.filter(|until| *until > clock::Instant::now()) {
+            clock::sleep_until(until).await;
+        }
+    }
 }
 
 impl Place {
@@ -55,7 +81,7 @@ impl Place {
         match self {
             Self::Threads(tasks) => tasks.spawn_blocking(work).await.map_err(io::Error::other),
             #[cfg(any(test, feature = "sim"))]
-            Self::Inline { .. } => Ok(work()),
+            Self::Inline(_) => Ok(work()),
         }
     }
 
@@ -70,9 +96,9 @@ impl Place {
                 step.await.ok()
             }
             #[cfg(any(test, feature = "sim"))]
-            Self::Inline { rng, slowest_flush } => {
+            Self::Inline(slowness) => {
                 let written = write(backend.as_mut(), &batch);
-                crate::rt::clock::sleep(rng.jitter(*slowest_flush)).await;
+                slowness.pass().await;
                 let result = written.and_then(|()| flush(backend.as_mut(), &batch));
                 Some((backend, batch, result))
             }
@@ -84,8 +110,8 @@ impl Place {
         match self {
             Self::Threads(tasks) => drop(tasks.spawn_blocking(move || finish(backend.as_mut())).await),
             #[cfg(any(test, feature = "sim"))]
-            Self::Inline { rng, slowest_flush } => {
-                crate::rt::clock::sleep(rng.jitter(*slowest_flush)).await;
+            Self::Inline(slowness) => {
+                slowness.pass().await;
                 finish(backend.as_mut());
             }
         }
@@ -117,7 +143,7 @@ impl Sweeping {
         match place {
             Place::Threads(tasks) => self.0 = Some(tasks.spawn_blocking(sweep)),
             #[cfg(any(test, feature = "sim"))]
-            Place::Inline { .. } => sweep(),
+            Place::Inline(_) => sweep(),
         }
     }
 }
@@ -156,7 +182,7 @@ fn write(backend: &mut dyn Backend, batch: &[Work]) -> io::Result<()> {
             Work::Append(entries, _) => entries.iter().try_for_each(|(index, entry)| backend.append(*index, entry))?,
             Work::Head(head, _) => backend.set_head(head)?,
             Work::Truncate(from, _) => backend.truncate_from(*from)?,
-            Work::Purge(head, upto, _) => {
+            Work::Purge(head, upto) => {
                 backend.set_head(head)?;
                 backend.purge_to(*upto)?;
             }
@@ -179,9 +205,9 @@ fn answer(batch: Vec<Work>, failure: Option<&str>, shared: &Shared) {
                 }
                 flushed.io_completed(result());
             }
-            Work::Head(_, None) => {}
+            Work::Head(_, None) | Work::Purge(..) => {}
             // A caller that no longer waits needs no answer.
-            Work::Head(_, Some(done)) | Work::Truncate(_, done) | Work::Purge(_, _, done) => drop(done.send(result())),
+            Work::Head(_, Some(done)) | Work::Truncate(_, done) => drop(done.send(result())),
         }
     }
 }
