@@ -13,14 +13,16 @@
     if (place && words) place.textContent = words;
   };
   var say = function (text) { words = text; show(); };
-  document.addEventListener("DOMContentLoaded", show);
+  // The app replaces the static page, so it must not be quicker than the rest of the page that carries it.
+  var parsed = new Promise(function (yes) { document.addEventListener("DOMContentLoaded", yes); });
+  parsed.then(show);
   var start = function (tries) {
     // A module that failed once is never asked for again under the same name.
     var name = tries ? "?" + tries : "";
     var slow = setTimeout(say, 3000, "The agent is slow to send the dashboard. Waiting for it.");
     var late = new Promise(function (_, no) { setTimeout(no, 30000, "it did not come within 30 s"); });
-    var app = import("./{{app.js}}" + name).then(function (app) {
-      return app.default({ module_or_path: new URL("{{app.wasm}}" + name, here) });
+    var app = Promise.all([import("./{{app.js}}" + name), parsed]).then(function (both) {
+      return both[0].default({ module_or_path: new URL("{{app.wasm}}" + name, here) });
     });
     Promise.race([app, late]).catch(function (error) {
       console.warn(error);

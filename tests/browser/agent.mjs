@@ -62,10 +62,11 @@ export async function target(host = "127.0.0.1") {
 
 // A reverse proxy that serves the agent, under a sub-path if one is given and says so. It can be told to misbehave:
 // `rule(request)` answers `{ status, body }` in place of the agent, and while `silent` no byte of a change stream gets through.
+// While `half`, a page is held up before its `<body>` until `rest()` lets the rest of it through.
 // `streams` counts the change streams that are open, `calls` the requests to the API.
 export async function proxy(url, prefix = "") {
   const http = await import("node:http");
-  const state = { rule: () => null, silent: false, streams: 0, calls: 0 };
+  const state = { rule: () => null, silent: false, half: false, streams: 0, calls: 0 };
   const server = http.createServer((request, answer) => {
     if (!request.url.startsWith(`${prefix}/`)) return answer.writeHead(404).end("outside the sub-path");
     const path = request.url.slice(prefix.length);
@@ -74,7 +75,17 @@ export async function proxy(url, prefix = "") {
     if (refusal) return answer.writeHead(refusal.status, { "content-type": "text/plain" }).end(refusal.body);
     const stream = path.startsWith("/v1/muster/changes");
     state.streams += stream ? 1 : 0;
-    const upstream = http.request(url + path, { method: request.method, headers: prefix ? { ...request.headers, "x-forwarded-prefix": prefix } : request.headers }, (from) => {
+    const headers = { ...request.headers, ...(prefix && { "x-forwarded-prefix": prefix }), ...(state.half && { "accept-encoding": "identity" }) };
+    const upstream = http.request(url + path, { method: request.method, headers }, (from) => {
+      if (state.half && from.headers["content-type"]?.startsWith("text/html")) {
+        answer.writeHead(from.statusCode, from.headers);
+        from.toArray().then((parts) => {
+          const whole = Buffer.concat(parts);
+          answer.write(whole.subarray(0, whole.indexOf("<body>")));
+          state.rest = () => answer.end(whole.subarray(whole.indexOf("<body>")));
+        });
+        return;
+      }
       if (!stream || !state.silent) answer.writeHead(from.statusCode, from.headers);
       from.on("data", (bytes) => (!stream || !state.silent) && answer.write(bytes)).on("end", () => answer.end());
     });

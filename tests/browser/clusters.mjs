@@ -60,6 +60,7 @@ export const journeys = [
       other.kill();
       await heading(page, `${other.name} is not well: losing one more stops writes.`).waitFor({ timeout: 30_000 });
       await main(page).getByText("Failed").first().waitFor({ timeout: 30_000 });
+      assert.equal(await main(page).getByRole("button", { name: `Make ${other.name} the leader` }).getAttribute("aria-disabled"), "true");
       await picture(page, "raft-one-lost");
       await main(page).getByRole("button", { name: `Remove ${other.name} from the Raft configuration` }).click();
       const sure = page.getByRole("dialog", { name: `Remove ${other.name}?` });
@@ -73,9 +74,11 @@ export const journeys = [
       await heading(page, "1 member has failed.").waitFor();
       await accessible(page, "gossip with a failed member");
       await picture(page, "gossip-failed");
-      await page.getByRole("tab", { name: /Who says so/ }).click();
+      await page.getByRole("tab", { name: /Who accuses whom/ }).click();
       await main(page).getByText(/^Failed for/).first().waitFor();
-      await accessible(page, "who says so");
+      await main(page).getByRole("columnheader", { name: new RegExp(`^About ${other.name} ?accused by `) }).waitFor();
+      await main(page).getByText("accuser", { exact: true }).first().waitFor();
+      await accessible(page, "who accuses whom");
       await picture(page, "gossip-views");
       await page.getByRole("tab", { name: /Members/ }).click();
       await main(page).getByRole("button", { name: `Force ${other.name} to leave` }).click();
@@ -126,6 +129,7 @@ export const journeys = [
       const [one, ...others] = cluster.servers;
       await one.put("/v1/agent/service/register", { Name: "web", Check: { TTL: "1h", Status: "passing" } });
       await until("the catalog", () => one.get("/v1/health/service/web?stale").then((found) => found.length === 1));
+      await one.put("/v1/kv/colour", "green");
       const page = await open("/ui/dc1/services", { origin: one.url, outage: true });
       await main(page).getByRole("link", { name: "web", exact: true }).waitFor();
       await page.evaluate(() => (window.kept = true));
@@ -140,6 +144,8 @@ export const journeys = [
       await heading(late, "web").waitFor();
       await main(late).getByText("Passing").first().waitFor();
       console.log(`    without a leader a service is shown ${Date.now() - started} ms after opening`);
+      const keys = await open("/ui/dc1/kv", { origin: one.url, outage: true });
+      await main(keys).getByRole("link", { name: "colour", exact: true }).first().waitFor({ timeout: 3_000 });
       await page.getByRole("link", { name: "What to do" }).click();
       await heading(page, /^No leader:/).waitFor();
       await heading(page, "No leader: two of three servers are gone.").waitFor({ timeout: 30_000 });

@@ -282,6 +282,27 @@ export const journeys = [
     },
   },
   {
+    name: "long names and values stay inside the page",
+    async steps({ muster, open, accessible, picture }) {
+      const name = "a-service-with-a-very-long-name-that-nobody-would-really-choose-but-somebody-did";
+      await register(muster, name, { ID: `${name}-7f9c6d5b4-x2x9z`, Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348", Port: 65535, Tags: ["traefik.http.routers.payments-frontend.rule=Host(`payments.example.com`)"], Check: { Name: `${name} answers`, TTL: "1h", Status: "critical" } });
+      await muster.put(`/v1/catalog/register`, { Node: "web-frontend-eu-central-1a-0123456789.internal.example.com", Address: "10.0.0.1", Check: { CheckID: "c", Name: "c", Status: "warning", Output: "x".repeat(500) } });
+      await muster.put("/v1/kv/a/very/long/path/that/goes/deeper/and/deeper/than/anybody/likes/key", JSON.stringify({ value: "x".repeat(300) }));
+      const places = ["overview", "services", `services/${name}/instances`, "nodes", "nodes/web-frontend-eu-central-1a-0123456789.internal.example.com", "kv/a/very/long/path/that/goes/deeper/and/deeper/than/anybody/likes/key"];
+      for (const viewport of [{ width: 1440, height: 900 }, { width: 390, height: 844 }]) {
+        for (const [at, place] of places.entries()) {
+          const page = await open(`/ui/dc1/${place}`, { viewport });
+          await page.getByRole("heading", { level: 1 }).waitFor();
+          await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
+          await accessible(page, `long names, ${place}, ${viewport.width}`);
+          await picture(page, `long-${at}-${viewport.width}`);
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          assert.ok(wide <= 0, `${place} is ${wide} px too wide at ${viewport.width}`);
+        }
+      }
+    },
+  },
+  {
     name: "under a sub-path behind a reverse proxy",
     async steps({ muster, open, proxy }) {
       const behind = await proxy(muster.url, "/tools/muster");

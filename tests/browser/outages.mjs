@@ -25,6 +25,16 @@ export const journeys = [
       await main(page).getByLabel("Token").fill("good");
       await main(page).getByRole("button", { name: "Use this token" }).click();
       await row(page, "web").waitFor();
+      // Keys are listed folder by folder, and say so as well.
+      behind.rule = ({ path, headers }) => (path.startsWith("/v1/kv/") && headers["x-consul-token"] !== "better" ? { status: 403, body: "Permission denied: key_prefix" } : null);
+      await page.keyboard.press("g");
+      await page.keyboard.press("k");
+      await main(page).getByText("Permission denied: key_prefix").waitFor();
+      await main(page).getByLabel("Token").fill("better");
+      await main(page).getByRole("button", { name: "Use this token" }).click();
+      await main(page).getByText("There are no keys yet").waitFor();
+      await page.goBack();
+      await row(page, "web").waitFor();
       // A refused deed says so where it was asked for.
       behind.rule = ({ path }) => (path.startsWith("/v1/muster/check/run/") ? { status: 403, body: "Permission denied" } : null);
       await row(page, "web").click();
@@ -132,6 +142,20 @@ export const journeys = [
       held = false;
       await page.clock.fastForward(2_100);
       await page.getByRole("heading", { level: 1, name: "Nodes" }).waitFor();
+    },
+  },
+  {
+    name: "an app that is there before the page around it waits for the whole page",
+    async steps({ muster, open, proxy }) {
+      const behind = await proxy(muster.url);
+      behind.half = true;
+      const page = await open("/ui/dc1/nodes", { origin: behind.url, waitUntil: "commit" });
+      const wasm = await (await page.waitForFunction(() => performance.getEntriesByType("resource").find(({ name, responseEnd }) => name.includes(".wasm") && responseEnd > 0)?.name, null, { polling: 20 })).jsonValue();
+      // By the time it was compiled a second time here, the app would have started.
+      await page.evaluate(async (wasm) => void (await WebAssembly.compile(await (await fetch(wasm)).arrayBuffer())), wasm);
+      behind.rest();
+      await page.getByRole("heading", { level: 1, name: "Nodes" }).waitFor();
+      behind.stop();
     },
   },
   {

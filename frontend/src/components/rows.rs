@@ -42,6 +42,8 @@ pub(crate) struct List<R: Row> {
     wanted: RwSignal<Option<u32>>,
     /// Where a range selection began.
     anchor: RwSignal<Option<u32>>,
+    /// Whether a row that changes glows.
+    glows: bool,
 }
 
 impl<R: Row> Clone for List<R> {
@@ -65,7 +67,13 @@ impl<R: Row> List<R> {
             row_px: RwSignal::new(use_preferences().density.get_untracked().row_px()),
             wanted: RwSignal::new(None),
             anchor: RwSignal::new(None),
+            glows: true,
         }
+    }
+
+    /// Of rows whose numbers move all the time: a change is no news.
+    pub(crate) fn still(self) -> Self {
+        Self { glows: false, ..self }
     }
 
     /// First row to ask for.
@@ -313,7 +321,9 @@ fn one_row<R: Row>(list: List<R>, slot: (u32, Option<String>), columns: u32, cel
     let picked = Memo::new(move |_| list.selected.with(|selected| selected.contains(&key)));
     // A row that changes while it is on screen glows for a moment: the class alternates, so that each change starts it anew.
     let changes = Memo::new(move |old: Option<&u32>| {
-        row.track();
+        if list.glows {
+            row.track();
+        }
         old.map_or(0, |old| old + 1)
     });
     view! {

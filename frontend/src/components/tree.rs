@@ -88,7 +88,7 @@ pub(crate) fn Tree(
                     aria-busy=row.waiting.then_some("true")
                     aria-selected=move || if selected.with(|s| *s == k1) { "true" } else { "false" }
                     tabindex=move || if stop.with(|s| *s == k2) { "0" } else { "-1" }
-                    style:padding-left=format!("{}px", 8 + (row.level - 1) * 15)
+                    style:padding-left=format!("{}px", indent(row.level))
                     on:focus=move |_| active.set(key.clone())
                 >
                     {arrow}
@@ -106,6 +106,12 @@ pub(crate) fn Tree(
         </ul>
     }
     .into_any()
+}
+
+/// Pixels before a row: deep levels step in less, so that their names stay in sight.
+fn indent(level: usize) -> usize {
+    let steps = level - 1;
+    8 + steps.min(5) * 15 + steps.saturating_sub(5) * 4
 }
 
 fn focus_active(tree: Option<web_sys::EventTarget>) {

@@ -32,6 +32,15 @@ pub(crate) fn Loaded<T: Send + Sync + 'static>(
     }
 }
 
+/// It was not read, why, and what helps: another token, or another try.
+pub(crate) fn failed(error: Error, what: &str, retry: impl Fn() -> AnyView + 'static) -> AnyView {
+    if error.is_denied() {
+        return view! { <Denied error/> }.into_any();
+    }
+    let title = format!("{what} could not be read");
+    view! { <Empty title text=error.to_string()>{retry()}</Empty> }.into_any()
+}
+
 #[derive(Clone, Copy)]
 struct Stale {
     error: RwSignal<Option<Error>>,
@@ -70,16 +79,7 @@ fn RetryButton(stale: Stale) -> impl IntoView {
 /// There is no data yet.
 fn waiting(stale: Stale, slow: RwSignal<bool>, what: StoredValue<String>, lines: usize) -> AnyView {
     let face = move || match stale.error.get() {
-        Some(error) if error.is_denied() => view! { <Denied error/> }.into_any(),
-        Some(error) => {
-            let title = format!("{} could not be read", what.get_value());
-            view! {
-                <Empty title text=error.to_string()>
-                    <RetryButton stale/>
-                </Empty>
-            }
-            .into_any()
-        }
+        Some(error) => failed(error, &what.get_value(), move || view! { <RetryButton stale/> }.into_any()),
         None if slow.get() => view! { <Skeleton lines/> }.into_any(),
         None => ().into_any(),
     };

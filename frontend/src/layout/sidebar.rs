@@ -187,7 +187,7 @@ fn AgentLine() -> impl IntoView {
     view! {
         <div class="agent">
             <Icon name="agent"/>
-            <div>{name}<small>{role}</small></div>
+            <div title=name>{name}<small>{role}</small></div>
         </div>
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 /// How often the pool is looked at: suspicions come and go without a word of the change stream.
 const LOOK: Duration = Duration::from_secs(2);
 /// Tabs by their word in the address.
-const TABS: [(&str, &str); 3] = [("", "Members"), ("views", "Who says so"), ("keys", "Keys")];
+const TABS: [(&str, &str); 3] = [("", "Members"), ("views", "Who accuses whom"), ("keys", "Keys")];
 
 /// What the parts of the page share. Copy it freely.
 #[derive(Clone, Copy)]
@@ -102,7 +102,7 @@ pub(crate) fn Gossip() -> impl IntoView {
 
 #[component]
 fn Members(model: Model) -> impl IntoView {
-    let list = List::<Member>::new();
+    let list = List::<Member>::new().still();
     let (filter, status) = (model.router.param("filter"), model.router.param("status"));
     let page = Memo::new(move |_| model.pool.data.with(|pool| pool.as_ref().map(|pool| view::page(pool, &filter.get(), &status.get()))));
     list.follow(page.into(), Signal::derive(move || format!("{} {}", status.get(), filter.get())));

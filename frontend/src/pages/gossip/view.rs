@@ -153,15 +153,27 @@ pub(super) fn accused(pool: &Pool, most: usize) -> Vec<String> {
 /// Who accused a member, in words; empty when nobody is known.
 pub(super) fn accusers(pool: &Pool, name: &str) -> String {
     let accused = pool.members.iter().find(|member| member.name == name && !member.accused_by.is_empty());
-    accused.map_or_else(String::new, |member| format!(" accused by {}", member.accused_by.join(", ")))
+    accused.map_or_else(String::new, |member| format!("accused by {}", member.accused_by.join(", ")))
 }
 
-/// Whom to ask what they think: servers first, at most so many.
-pub(super) fn witnesses(pool: &Pool, most: usize) -> Vec<String> {
+/// Whether one member accuses another, or did when that was declared failed.
+pub(super) fn accuses(pool: &Pool, by: &str, name: &str) -> bool {
+    pool.members.iter().any(|member| member.name == name && member.accused_by.iter().any(|accuser| accuser == by))
+}
+
+/// Whom to ask what they think: accusers first, then servers, at most so many; and how many could be asked.
+pub(super) fn witnesses(pool: &Pool, most: usize) -> (Vec<String>, usize) {
+    let accuser = |name: &String| pool.members.iter().any(|member| member.accused_by.contains(name));
     let alive = pool.members.iter().filter(|member| member.status == "alive");
-    let mut names: Vec<(bool, String)> = alive.map(|member| (member.role != "server", member.name.clone())).collect();
+    let mut names: Vec<(u8, String)> = alive
+        .map(|member| {
+            let rank = if accuser(&member.name) { 0 } else { 1 + u8::from(member.role != "server") };
+            (rank, member.name.clone())
+        })
+        .collect();
     crate::order::sort_by(&mut names, Ord::cmp);
-    names.into_iter().map(|(_, name)| name).take(most).collect()
+    let total = names.len();
+    (names.into_iter().map(|(_, name)| name).take(most).collect(), total)
 }
 
 /// What a witness thinks of somebody: the status, and for how long.
@@ -262,10 +274,13 @@ mod tests {
         let names = |filter: &str, status: &str| page(&pool, filter, status).rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
         assert_eq!(names("", ""), ["z", "a", "b", "y"]);
         assert_eq!((names("SERV", ""), names("", "left"), names("10.0 nobody", "")), (vec!["a".to_owned()], vec!["y".to_owned()], vec![]));
-        assert_eq!((accused(&pool, 8), witnesses(&pool, 1)), (vec!["z".to_owned()], vec!["a".to_owned()]));
+        assert_eq!((accused(&pool, 8), witnesses(&pool, 1)), (vec!["z".to_owned()], (vec!["a".to_owned()], 2)));
         let mut accused = pool.clone();
         accused.members[2].accused_by = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!((accusers(&accused, "z").as_str(), accusers(&pool, "z").as_str()), (" accused by a, b", ""));
+        assert_eq!((accusers(&accused, "z").as_str(), accusers(&pool, "z").as_str()), ("accused by a, b", ""));
+        assert!(accuses(&accused, "a", "z") && !accuses(&accused, "z", "a") && !accuses(&pool, "a", "z"));
+        accused.members[2].accused_by = vec!["b".to_owned()];
+        assert_eq!(witnesses(&accused, 9).0, ["b", "a"], "who accuses is asked first, also a client");
         assert_eq!((opinion(&pool, "z").2, opinion(&pool, "q").2), ("Failed for 1 h".to_owned(), "Does not know it".to_owned()));
     }
 

@@ -4,7 +4,10 @@ use crate::prelude::*;
 
 use super::{Heading, model::Model, view};
 use crate::{
-    components::{Button, Icon, Kind, wait::Skeleton},
+    components::{
+        Button, Icon, Kind,
+        wait::{self, Skeleton},
+    },
     format,
     router::{KeyAction, Place},
 };
@@ -38,14 +41,19 @@ pub(super) fn Folder(model: Model, folder: String) -> impl IntoView {
     };
     let make = create.clone();
     let body = move || match keys.get() {
-        None => view! { <div class="pad"><Skeleton lines=6/></div> }.into_any(),
+        None => match model.trouble.get() {
+            Some(error) => wait::failed(error, "The keys", move || {
+                view! { <Button label="Retry" small=true on_press=move || model.list_again()/> }.into_any()
+            }),
+            None => view! { <div class="pad"><Skeleton lines=6/></div> }.into_any(),
+        },
         Some(keys) if keys.is_empty() => {
             let (title, text) = if root {
                 ("There are no keys yet", "Keys hold small values, such as settings, that every service can read and watch.")
             } else {
                 ("This folder is empty", "A folder is there as long as a key lies in it.")
             };
-            view! { <div class="empty"><h3>{title}</h3><p>{text}</p><a class="btn pri" href=make.clone()><Icon name="plus"/>"Create a key"</a></div> }.into_any()
+            view! { <div class="empty"><h2>{title}</h2><p>{text}</p><a class="btn pri" href=make.clone()><Icon name="plus"/>"Create a key"</a></div> }.into_any()
         }
         Some(keys) => {
             let rest = keys.len().saturating_sub(ROWS_MAX);

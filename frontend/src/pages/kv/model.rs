@@ -14,7 +14,7 @@ use shared::{
 
 use super::view;
 use crate::{
-    api::{live::News, send, use_live},
+    api::{Error, live::News, send, use_live},
     router::{KeyAction, Page, Place, Router, use_dc, use_router},
     state::notices::{Notices, use_notices},
 };
@@ -40,6 +40,8 @@ pub(crate) struct Model {
     pub(crate) action: Memo<KeyAction>,
     /// Keys of the folders that were asked for.
     pub(crate) listed: RwSignal<BTreeMap<String, Vec<String>>>,
+    /// Why the latest folder that was asked for could not be listed.
+    pub(crate) trouble: RwSignal<Option<Error>>,
     pub(crate) open: RwSignal<BTreeSet<String>>,
     /// Texts left without saving.
     pub(crate) drafts: RwSignal<BTreeMap<String, Draft>>,
@@ -67,6 +69,7 @@ impl Model {
             key: Memo::new(move |_| place.with(of).0),
             action: Memo::new(move |_| place.with(of).1),
             listed: RwSignal::new(BTreeMap::new()),
+            trouble: RwSignal::new(None),
             open: RwSignal::new(BTreeSet::new()),
             drafts: RwSignal::new(BTreeMap::new()),
             deleting: RwSignal::new(None),
@@ -99,7 +102,8 @@ impl Model {
         use_live().listen(move |news| {
             let known: Vec<String> = self.listed.with_untracked(|l| l.keys().cloned().collect());
             let touched: BTreeSet<String> = match news {
-                News::All | News::Restart => known.into_iter().collect(),
+                // Also those that were not listed yet: without a leader the first try waits for one.
+                News::All | News::Restart => return self.list_again(),
                 News::Changes(changes) => {
                     let keys = || changes.iter().filter(|c| c.topic == Topic::Kv);
                     known.into_iter().filter(|folder| keys().any(|c| c.name.starts_with(folder.as_str()))).collect()
@@ -122,7 +126,7 @@ impl Model {
     /// Asks for the keys of a folder.
     pub(crate) fn list(self, folder: &str) {
         let folder = folder.to_owned();
-        let dc = self.dc.get_untracked();
+        let dc = self.dc.try_get_untracked().unwrap_or_default();
         if dc.is_empty() {
             return;
         }
@@ -131,13 +135,23 @@ impl Model {
             let keys = match send(&kv::Keys { prefix: folder.clone(), separator: "/".to_owned(), read }).await {
                 Ok(keys) => keys,
                 Err(error) if error.is_missing() => Vec::new(),
-                Err(_) => return,
+                Err(error) => {
+                    self.trouble.try_set(Some(error));
+                    return;
+                }
             };
+            self.trouble.try_set(None);
             let same = self.listed.try_with_untracked(|l| l.get(&folder) == Some(&keys));
             if same == Some(false) {
                 self.listed.try_update(|l| l.insert(folder, keys));
             }
         });
+    }
+
+    /// Asks again for every folder that is open, listed yet or not.
+    pub(crate) fn list_again(self) {
+        self.list("");
+        self.open.get_untracked().iter().for_each(|folder| self.list(folder));
     }
 
     /// Opens or closes a folder of the tree.

@@ -16,10 +16,17 @@ const COLUMNS: [usize; 3] = [40, 72, 144];
 /// A drawing does not get more rows than this by being wider instead.
 const ROWS_MAX: usize = 9;
 
-fn columns(groups: &[Group]) -> usize {
+/// Marks a row; on a phone half as many, so that they can be seen.
+fn columns(groups: &[Group], narrow: bool) -> usize {
     let longest = groups.iter().map(|group| group.marks.len()).max().unwrap_or_default();
+    let longest = if narrow { longest * 2 } else { longest };
     let most = |columns: usize| if columns == COLUMNS[0] { columns } else { columns * ROWS_MAX };
-    COLUMNS.into_iter().find(|columns| longest <= most(*columns)).unwrap_or(COLUMNS[2])
+    let columns = COLUMNS.into_iter().find(|columns| longest <= most(*columns)).unwrap_or(COLUMNS[2]);
+    if narrow { columns / 2 } else { columns }
+}
+
+fn narrow() -> bool {
+    window().inner_width().ok().and_then(|width| width.as_f64()).is_some_and(|width| width < 760.0)
 }
 
 /// The drawing of a group: one path a kind, so that ten thousand services are five elements.
@@ -66,7 +73,7 @@ fn draw(group: &Group, columns: usize) -> Drawing {
 #[component]
 pub(super) fn EveryService(numbers: Query<Overview>) -> impl IntoView {
     let groups = Memo::new(move |_| numbers.data.with(|data| data.as_ref().map(|data| data.groups.clone()).unwrap_or_default()));
-    let wide = Memo::new(move |_| groups.with(|groups| columns(groups)));
+    let wide = Memo::new(move |_| groups.with(|groups| columns(groups, narrow())));
     let of = move |pick: fn(&shared::health::Counts) -> u32| numbers.data.with(|data| data.as_ref().map_or(0, |data| pick(&data.services)));
     view! {
         <Show when=move || !groups.with(Vec::is_empty)>
@@ -136,7 +143,10 @@ mod tests {
     fn few_services_are_drawn_larger() {
         let group = |size: usize| Group { marks: "p".repeat(size), ..Group::default() };
         for (size, expected) in [(0, 40), (40, 40), (41, 72), (648, 72), (649, 144), (100_000, 144)] {
-            assert_eq!(columns(&[group(2), group(size)]), expected, "{size}");
+            assert_eq!(columns(&[group(2), group(size)], false), expected, "{size}");
+        }
+        for (size, expected) in [(20, 20), (21, 36), (100_000, 72)] {
+            assert_eq!(columns(&[group(size)], true), expected, "{size}");
         }
     }
 

@@ -70,7 +70,8 @@ fn Needs(rows: Query<Rows<ServiceRow>>, numbers: Query<Numbers>) -> impl IntoVie
     let names = move || rows.data.with(|page| page.as_ref().map(|page| page.rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>()));
     let names = Memo::new(move |_| names().unwrap_or_default());
     let more = move || rows.data.with(|page| page.as_ref().map_or(0, |page| page.matched.saturating_sub(page.rows.len() as u32)));
-    let any_services = move || numbers.data.with(|data| data.as_ref().is_some_and(|data| data.services.total > 0));
+    // Servers are the service `consul` themselves.
+    let any_services = move || numbers.data.with(|data| data.as_ref().is_some_and(|data| data.services.total > 1));
     let failing = move || {
         rows.data.with(|page| {
             page.iter()

@@ -120,7 +120,11 @@ fn Line(model: Model, rows: Memo<Vec<Row>>, id: String) -> impl IntoView {
     let leads = Memo::new(move |_| row.read().leads);
     let hint = name.clone();
     let transfer = move || {
-        let denied = if row.read().voter { "" } else { "It has no vote, so it cannot lead." };
+        let denied = match row.read().state.1 {
+            _ if !row.read().voter => "It has no vote, so it cannot lead.",
+            "ok" => "",
+            _ => "It is not well, so it cannot take over.",
+        };
         let label = format!("Make {} the leader", hint);
         (!leads.get()).then(|| view! {
             <Button label="Make leader" hint=label small=true writes=true denied=denied.to_owned() on_press=move || model.ask("transfer", &id.get_value())/>
