@@ -50,11 +50,16 @@ impl Control {
         self.joiner.pool.members().iter().find(|member| member.name == self.config.node_name).cloned().unwrap_or_default()
     }
 
-    fn stats(&self) -> BTreeMap<String, Section> {
+    async fn stats(&self) -> BTreeMap<String, Section> {
         let members = self.joiner.pool.members();
         let (checks, services) = (self.local.checks("").unwrap_or_default(), self.local.services("").unwrap_or_default());
         let ttls = checks.values().filter(|check| check.kind == "ttl").count();
         let count = |status| members.iter().filter(|member| member.status == status).count().to_string();
+        let health = self.joiner.pool.detail().await.health.to_string();
+        let encrypted = !self.joiner.pool.keys().borrow().is_empty();
+        // What runs side by side here is tasks, and the threads they run on.
+        let (alive, workers) =
+            tokio::runtime::Handle::try_current().map_or((0, 0), |it| (it.metrics().num_alive_tasks(), it.metrics().num_workers()));
         let uptime = self.runtime.clock.now().duration_since(self.started).as_secs();
         let mut stats = BTreeMap::from([
             (
@@ -78,8 +83,10 @@ impl Control {
             (
                 "runtime".to_owned(),
                 section([
-                    ("arch", std::env::consts::ARCH.to_owned()),
+                    ("arch", architecture().to_owned()),
                     ("cpu_count", std::thread::available_parallelism().map_or(1, usize::from).to_string()),
+                    ("goroutines", alive.to_string()),
+                    ("max_procs", workers.to_string()),
                     ("os", std::env::consts::OS.to_owned()),
                     ("tasks", self.runtime.tasks.count().to_string()),
                     ("uptime_seconds", uptime.to_string()),
@@ -88,15 +95,21 @@ impl Control {
             (
                 "serf_lan".to_owned(),
                 section([
-                    ("encrypted", (!self.joiner.pool.keys().borrow().is_empty()).to_string()),
+                    ("encrypted", encrypted.to_string()),
                     ("failed", count(4)),
+                    ("health_score", health),
                     ("left", count(3)),
                     ("members", members.len().to_string()),
                 ]),
             ),
         ]);
         match &self.raft {
-            Some(raft) => stats.extend(self.server_stats(&raft.status())),
+            Some(raft) => {
+                stats.extend(self.server_stats(&raft.status()));
+                // Until datacenters join, it is this server alone.
+                let wan = [("encrypted", encrypted.to_string()), ("failed", "0".into()), ("left", "0".into()), ("members", "1".into())];
+                stats.insert("serf_wan".to_owned(), section(wan));
+            }
             None => drop(stats.insert("consul".to_owned(), self.client_stats())),
         }
         stats
@@ -124,15 +137,41 @@ impl Control {
         let raft = section([
             ("applied_index", status.applied_index.to_string()),
             ("commit_index", status.commit_index.to_string()),
+            ("fsm_pending", status.commit_index.saturating_sub(status.applied_index).to_string()),
             ("last_contact", last_contact),
             ("last_log_index", status.last_index.to_string()),
             ("last_snapshot_index", status.snapshot_index.to_string()),
+            ("latest_configuration", configuration(&status.peers)),
+            ("latest_configuration_index", "0".to_owned()),
             ("num_peers", status.peers.len().saturating_sub(1).to_string()),
             ("protocol_version", "3".to_owned()),
+            ("protocol_version_max", "3".to_owned()),
+            ("protocol_version_min", "3".to_owned()),
+            ("snapshot_version_max", "1".to_owned()),
+            ("snapshot_version_min", "1".to_owned()),
             ("state", capitalized(&status.role)),
             ("term", status.term.to_string()),
         ]);
         [("consul".to_owned(), consul), ("raft".to_owned(), raft)]
+    }
+}
+
+/// The Raft configuration as Go prints it.
+fn configuration(peers: &[raft::Peer]) -> String {
+    let one = |peer: &raft::Peer| {
+        let suffrage = if peer.voter { "Voter" } else { "Nonvoter" };
+        format!("{{Suffrage:{suffrage} ID:{} Address:{}}}", peer.id, peer.address)
+    };
+    format!("[{}]", peers.iter().map(one).collect::<Vec<_>>().join(" "))
+}
+
+/// The processor by Go's name, which operators' scripts know.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
     }
 }
 
@@ -172,7 +211,7 @@ impl local::Control for Control {
             debug_config: debug_config(config, &self.node_id),
             coord: Some(Coordinate { vec: vec![0.0; 8], error: 1.5, adjustment: 0.0, height: 1e-5 }),
             member: self.own_member(),
-            stats: self.stats(),
+            stats: self.stats().await,
             meta: config.node_meta.clone(),
         }
     }

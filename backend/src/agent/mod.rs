@@ -8,6 +8,7 @@ mod join;
 mod keyring;
 mod known;
 mod leave;
+mod measure;
 mod options;
 mod rejoin;
 mod servers;
@@ -108,6 +109,9 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
     runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone()));
 
     let own = calls::Own::new(&config.node_name);
+    let state = consensus.as_ref().map(|consensus| Arc::clone(&consensus.store));
+    let measured = measure::Measured { pool: pool.clone(), raft: consensus.as_ref().map(|consensus| consensus.raft.clone()), store: state };
+    runtime.tasks.spawn_until_shutdown("measurements", measure::run(measured));
     let base = Base { config, node_id, runtime, pool, calls, servers, own };
     let (routed, raft) = match (consensus, rpc_socket) {
         (Some(consensus), Some(socket)) => {

@@ -219,6 +219,7 @@ pub(super) fn dns(config: &Config) -> dns::Options {
         domain: set.domain.clone(),
         alt_domain: set.alt_domain.clone(),
         datacenter: config.datacenter.clone(),
+        node_name: config.node_name.clone(),
         node_ttl: set.node_ttl.as_std(),
         service_ttl: set.service_ttl.exact.iter().map(|(name, ttl)| (name.clone(), ttl.as_std())).chain(prefixed).collect(),
         soa: dns::Soa { refresh: set.soa.refresh, retry: set.soa.retry, expire: set.soa.expire, min_ttl: set.soa.min_ttl },

@@ -260,13 +260,15 @@ fn log_writer(config: &Config, gate: &Gate, clock: Clock) -> io::Result<Box<dyn 
 /// Names the metrics as configured and ends their intervals.
 pub(super) fn keep_metrics(config: &Config, runtime: &Runtime) {
     let settings = &config.telemetry;
+    let prometheus = settings.prometheus_retention_time.0 > 0;
     telemetry::metrics().configure(telemetry::Options {
         prefix: settings.metrics_prefix.clone(),
-        hostname: if settings.disable_hostname { String::new() } else { config.node_name.clone() },
+        // As in Consul, only where metrics leave this agent: its own API names them plainly.
+        hostname: if settings.disable_hostname || !prometheus { String::new() } else { config.node_name.clone() },
         allowed_prefixes: settings.allowed_prefixes.clone(),
         blocked_prefixes: settings.blocked_prefixes.clone(),
         filter_default: settings.filter_default,
-        prometheus: settings.prometheus_retention_time.0 > 0,
+        prometheus,
     });
     runtime.tasks.spawn_until_shutdown("metrics", telemetry::metrics().clone().run(runtime.clock));
 }

@@ -21,6 +21,8 @@ pub struct Options {
     pub alt_domain: String,
     /// The agent's datacenter.
     pub datacenter: String,
+    /// Name of the agent's node.
+    pub node_name: String,
     /// TTL of node records.
     pub node_ttl: Duration,
     /// TTL of service records: by name, by `prefix*`, or `*`.
@@ -53,6 +55,7 @@ impl Default for Options {
             domain: "consul.".to_owned(),
             alt_domain: String::new(),
             datacenter: "dc1".to_owned(),
+            node_name: String::new(),
             node_ttl: Duration::ZERO,
             service_ttl: BTreeMap::new(),
             soa: Soa::default(),

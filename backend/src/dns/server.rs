@@ -38,6 +38,7 @@ use crate::{
         clock::{Instant, timeout},
         net::{self, TcpListener, TcpStream, UdpSocket},
     },
+    telemetry,
 };
 
 /// A question's answer is given up after this; longer than the servers hold a call while nobody leads.
@@ -52,6 +53,8 @@ const CONNECTIONS_MAX: usize = 256;
 const REVERSE_AGE: Duration = Duration::from_secs(1);
 /// The name servers report themselves under.
 const SERVER_SERVICE: &str = "consul";
+/// Milliseconds without contact after which an answer counts as stale.
+const STALE_MS: u64 = 5_000;
 
 /// A running DNS server. Dropping it does not stop it: the agent's shutdown or [`Handle::stop`] does.
 #[derive(Debug)]
@@ -222,12 +225,18 @@ impl Service {
 
     /// The response's bytes, or nothing when there is nothing to respond to.
     pub(super) async fn respond(&self, request: &Message, udp: bool) -> Option<Vec<u8>> {
+        let began = self.runtime.clock.now();
         let sections = match timeout(DEADLINE, self.sections(request)).await {
             Ok(sections) => sections,
             Err(_) => Sections::only(ResponseCode::ServFail),
         };
         let transport = Transport { udp, edns: request.edns.as_ref() };
-        answer::message(&request.metadata, &request.queries, sections, transport, &self.options)
+        let answer = answer::message(&request.metadata, &request.queries, sections, transport, &self.options);
+        let is_reverse = request.queries.first().is_some_and(|question| name::reverse(&labels(question.name())).is_some());
+        let took = self.runtime.clock.now().saturating_duration_since(began).as_secs_f64() * 1e3;
+        let name = if is_reverse { "dns.ptr_query" } else { "dns.domain_query" };
+        telemetry::metrics().sample(name, &[("node", &self.options.node_name)], took);
+        answer
     }
 
     async fn sections(&self, request: &Message) -> Sections {
@@ -294,6 +303,9 @@ impl Service {
         };
         if self.options.allow_stale {
             let answer = self.router.call(request(Consistency::Stale), operation.clone()).await?;
+            if answer.meta.last_contact_ms > STALE_MS {
+                telemetry::metrics().incr("dns.stale_queries");
+            }
             if u128::from(answer.meta.last_contact_ms) <= self.options.max_stale.as_millis() {
                 return Ok(answer.value);
             }

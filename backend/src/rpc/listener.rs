@@ -34,12 +34,15 @@ use super::{
     tls::Wrap,
     wire::{self, Frames},
 };
-use crate::rt::{
-    Runtime, Shutdown, Tasks,
-    chunks::Chunks,
-    clock,
-    executor::Executor,
-    net::{Clients, TcpListener, TcpStream},
+use crate::{
+    rt::{
+        Runtime, Shutdown, Tasks,
+        chunks::Chunks,
+        clock,
+        executor::Executor,
+        net::{Clients, TcpListener, TcpStream},
+    },
+    telemetry,
 };
 
 /// Bytes of a call, at least allowed: a long list of nothing but small things.
@@ -156,6 +159,7 @@ pub fn serve(listener: TcpListener, inbound: Inbound, runtime: &Runtime) {
                     continue;
                 }
             };
+            telemetry::metrics().incr("rpc.accept_conn");
             let Some(seat) = clients.take(peer.ip()) else {
                 tracing::warn!(%peer, "rpc connection dropped: the client has too many");
                 continue;
@@ -318,6 +322,7 @@ fn unreadable(body: &[u8], why: &str) -> Error {
 }
 
 async fn call(inbound: &Inbound, body: &[u8]) -> Bytes {
+    telemetry::metrics().incr("rpc.request");
     let result = match wire::decode::<(Request, Operation)>(body) {
         Ok((request, operation)) => inbound.handler.handle(request, operation).await,
         Err(why) => Err(unreadable(body, &why)),

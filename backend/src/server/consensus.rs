@@ -14,6 +14,7 @@ use crate::{
     rpc::Error,
     rt::clock,
     store::{Command, Reply},
+    telemetry,
 };
 
 /// How long to wait before asking again, when somebody leads but did not accept.
@@ -185,7 +186,16 @@ impl Server {
 
     /// Replicates a command; answers whether a conditional write was done.
     pub(super) async fn propose(&self, command: Command) -> Result<bool, Error> {
+        let began = self.runtime.clock.now();
         let (_, reply) = self.hold(|| self.raft.propose(command.clone())).await?;
+        let took = self.runtime.clock.now().saturating_duration_since(began);
+        telemetry::metrics().timing("raft.commitTime", took);
+        match &command {
+            Command::Kv { .. } => telemetry::metrics().timing("kvs.apply", took),
+            Command::Register { .. } => telemetry::metrics().timing("catalog.register", took),
+            Command::Deregister { .. } => telemetry::metrics().timing("catalog.deregister", took),
+            _ => {}
+        }
         match reply {
             Reply::Done(done) => Ok(done),
             Reply::Refused(reason) => Err(Error::Refused(reason)),

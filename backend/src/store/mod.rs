@@ -32,7 +32,7 @@ pub use history::{AGE_MS_MAX, Log, Record};
 pub use restore::Step as RestoreStep;
 pub use service::id as service_id;
 pub use summary::{Summary, TRACE_MS};
-pub use tables::{Indexes, Instance, NodeRecord, State};
+pub use tables::{Indexes, Instance, NodeRecord, Sizes, State};
 use touched::Touched;
 use write::Write;
 

@@ -132,7 +132,26 @@ pub(super) fn empty() -> Name {
     Arc::from("")
 }
 
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Nodes.
+    pub nodes: usize,
+    /// Services by name.
+    pub services: usize,
+    /// Their instances.
+    pub instances: usize,
+    /// Keys.
+    pub keys: usize,
+}
+
 impl State {
+    /// How much there is; costs nothing.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes { nodes: self.nodes.len(), services: self.summaries.len(), instances: self.instances.len(), keys: self.kv.len() }
+    }
+
     /// Every node, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
         self.nodes.values()

@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use super::{Exchange, Transport};
-use crate::rt::{Tasks, clock, net};
+use crate::{
+    rt::{Tasks, clock, net},
+    telemetry,
+};
 
 /// More than any packet of ours has: a larger one is cut, and then not understood.
 const PACKET_MAX: usize = 2048;
@@ -68,6 +71,7 @@ async fn serve(listener: net::TcpListener, begun: mpsc::Sender<Exchange>, tasks:
 
 async fn serve_one(mut stream: net::TcpStream, from: SocketAddr, begun: mpsc::Sender<Exchange>) -> io::Result<()> {
     let stopped = || io::Error::other("refused");
+    telemetry::metrics().incr("memberlist.tcp.accept");
     let theirs = read(&mut stream).await?;
     let (answer, ours) = oneshot::channel();
     begun.send(Exchange { from, theirs, answer }).await.map_err(|_| stopped())?;
@@ -87,6 +91,7 @@ async fn read(stream: &mut net::TcpStream) -> io::Result<Vec<u8>> {
 
 async fn write(stream: &mut net::TcpStream, bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    telemetry::metrics().add("memberlist.tcp.sent", &[], f64::from(length));
     stream.write_u32(length).await?;
     stream.write_all(bytes).await?;
     stream.flush().await
@@ -95,14 +100,19 @@ async fn write(stream: &mut net::TcpStream, bytes: &[u8]) -> io::Result<()> {
 #[async_trait::async_trait]
 impl Transport for Sockets {
     async fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
-        self.udp.send_to(packet, to).await.map(drop)
+        let sent = self.udp.send_to(packet, to).await?;
+        telemetry::metrics().add("memberlist.udp.sent", &[], sent as f64);
+        Ok(())
     }
 
     async fn receive(&self) -> (Vec<u8>, SocketAddr) {
         let mut inbox = self.inbox.lock().await;
         loop {
             match self.udp.recv_from(&mut inbox[..]).await {
-                Ok((length, from)) => return (inbox[..length].to_vec(), from),
+                Ok((length, from)) => {
+                    telemetry::metrics().add("memberlist.udp.received", &[], length as f64);
+                    return (inbox[..length].to_vec(), from);
+                }
                 // Somebody's port is closed: the kernel tells it here. Never spin on it.
                 Err(error) => {
                     tracing::debug!(%error, "gossip socket");
@@ -114,6 +124,7 @@ impl Transport for Sockets {
 
     async fn exchange(&self, with: SocketAddr, ours: Vec<u8>) -> io::Result<Vec<u8>> {
         let mut stream = net::TcpStream::connect(with).await?;
+        telemetry::metrics().incr("memberlist.tcp.connect");
         write(&mut stream, &ours).await?;
         read(&mut stream).await
     }

@@ -21,6 +21,7 @@ use crate::{
     rpc::Error,
     rt::clock,
     store::{AGE_MS_MAX, Command},
+    telemetry,
 };
 
 /// How long a removal of a key is remembered, milliseconds.
@@ -175,7 +176,9 @@ async fn lead(server: &Server) {
                 continue;
             }
             _ = autopilot.tick() => {
-                server.judge();
+                let health = server.judge();
+                telemetry::metrics().gauge("autopilot.healthy", &[], if health.healthy { 1.0 } else { 0.0 });
+                telemetry::metrics().gauge("autopilot.failure_tolerance", &[], health.failure_tolerance as f64);
                 judged += 1;
                 if judged % AUTOPILOT.1 == 0 {
                     steer(server).await;
@@ -184,10 +187,12 @@ async fn lead(server: &Server) {
             }
         }
         steer(server).await;
+        let began = server.runtime.clock.now();
         while let Err(error) = reconcile_now(server).await {
             tracing::warn!(%error, "cannot reconcile the catalog with the gossip pool");
             clock::sleep(RETRY).await;
         }
+        telemetry::metrics().timing("leader.reconcile", server.runtime.clock.now().saturating_duration_since(began));
     }
 }
 
