@@ -167,3 +167,19 @@ fn metrics_and_stats_tell_what_operators_watch() {
         "{configuration}"
     );
 }
+
+#[test]
+fn a_second_bootstrapped_server_is_refused_by_the_first_ones_cluster_from_the_start() {
+    let mut cluster = Cluster::servers(1, &[]);
+    let second = cluster.add_server(1, &["-retry-interval=1s".to_owned()]);
+    let why = "is of another cluster: server ";
+    for place in [second, 0] {
+        wait_within("both sides to say why", DEADLINE, || cluster.members[place].node().log().contains(why).then_some(()));
+    }
+    for (place, name) in [(0, "n1"), (second, "n2")] {
+        let members = cluster.get(place, "/v1/agent/members");
+        let names: Vec<&str> = members.as_array().expect("a list").iter().filter_map(|member| member["Name"].as_str()).collect();
+        assert_eq!(names, [name], "nobody is let in, not even for a moment");
+        assert!(!cluster.members[place].node().log().contains("member joined"));
+    }
+}

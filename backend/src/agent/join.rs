@@ -2,11 +2,12 @@
 //!
 //! Must never give up quietly. Contract: agent configuration, keys `start_join`, `retry_join`, `retry_interval`, `retry_max`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
-    gossip,
+    gossip, raft,
     rt::{clock, net},
+    store::Store,
 };
 
 /// How long a look-up of a name may take.
@@ -45,6 +46,42 @@ async fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketAddr>, Strin
         Err(_) => return Err(format!("Failed to resolve {text}: timed out")),
     };
     if found.is_empty() { Err(format!("Failed to resolve {text}: no addresses")) } else { Ok(found) }
+}
+
+/// How long a server that was told to bootstrap may take to form its cluster before it looks for others all the same.
+const FORMED: Duration = Duration::from_secs(10);
+/// How often it looks whether it has.
+const FORMED_YET: Duration = Duration::from_millis(20);
+
+/// A server that forms a cluster of its own: the others have to see that it does when it asks them to let it in, for two clusters are
+/// never merged. Without that it would be let in before it has done so.
+pub(super) struct Forming {
+    /// `None` when it forms none.
+    pub(super) formed: Option<(raft::Handle, Arc<Store>)>,
+    pub(super) pool: gossip::Handle,
+}
+
+impl Forming {
+    /// Resolves once the pool tells which cluster this server is of.
+    pub(super) async fn told(&self) {
+        let Some((raft, store)) = &self.formed else { return };
+        // With others in its configuration it needs them to know.
+        if raft.status().peers.len() > 1 {
+            return;
+        }
+        let telling = async {
+            loop {
+                let id = store.state().cluster.clone();
+                if let Some(id) = id {
+                    return self.pool.set_cluster(id.to_string()).await;
+                }
+                clock::sleep(FORMED_YET).await;
+            }
+        };
+        if clock::timeout(FORMED, telling).await.is_err() {
+            tracing::warn!(target: "agent", "no cluster is formed yet, others are looked for");
+        }
+    }
 }
 
 /// Who joins: the pool, and what stands for a port that is left out.

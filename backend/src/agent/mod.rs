@@ -110,7 +110,9 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
 
     let own = calls::Own::new(&config.node_name);
     let state = consensus.as_ref().map(|consensus| Arc::clone(&consensus.store));
-    let measured = measure::Measured { pool: pool.clone(), raft: consensus.as_ref().map(|consensus| consensus.raft.clone()), store: state };
+    let raft = consensus.as_ref().map(|consensus| consensus.raft.clone());
+    let formed = raft.clone().zip(state.clone()).filter(|_| config.bootstrap);
+    let measured = measure::Measured { pool: pool.clone(), raft, store: state };
     runtime.tasks.spawn_until_shutdown("measurements", measure::run(measured));
     let base = Base { config, node_id, runtime, pool, calls, servers, own };
     let (routed, raft) = match (consensus, rpc_socket) {
@@ -120,7 +122,8 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
         }
         _ => (base.forward(), None),
     };
-    base.surfaces(sockets, routed, raft, db).await
+    let forming = join::Forming { formed, pool: base.pool.clone() };
+    base.surfaces(sockets, routed, raft, db, forming).await
 }
 
 /// Who answers calls, and how many may pass.
@@ -191,7 +194,14 @@ impl Base {
     }
 
     /// The agent's own services, then what its users reach, then the others.
-    async fn surfaces(self, sockets: Vec<http::Listener>, routed: Routed, raft: Option<raft::Handle>, db: LocalDb) -> Result<Agent, Error> {
+    async fn surfaces(
+        self,
+        sockets: Vec<http::Listener>,
+        routed: Routed,
+        raft: Option<raft::Handle>,
+        db: LocalDb,
+        forming: join::Forming,
+    ) -> Result<Agent, Error> {
         let Self { config, node_id, runtime, pool, servers, own, .. } = self;
         let router = rpc::Router::new(routed.handler);
         let definitions = local::Definitions { services: config.services.clone(), checks: config.checks.clone() };
@@ -217,7 +227,7 @@ impl Base {
         });
         dns::start(options::dns(&config), &config.addresses.dns, router.clone(), runtime.clone()).await.map_err(|e| component(&e))?;
         http::serve(sockets, options::http(&config), router, local, control.clone(), &runtime);
-        let gave_up = find_others(joiner, &config, &runtime).await?;
+        let gave_up = find_others(joiner, forming, &config, &runtime).await?;
         let (breaking, broken) = watch::channel(None);
         if let Some(raft) = raft.clone() {
             let (pool, config, node_id) = (pool.clone(), config.clone(), node_id.clone());
@@ -235,14 +245,21 @@ impl Base {
 }
 
 /// Joins once, or fails; then keeps trying the others in the background. The receiver tells once it was given up.
-async fn find_others(joiner: join::Joiner, config: &Config, runtime: &Runtime) -> Result<watch::Receiver<bool>, Error> {
+async fn find_others(
+    joiner: join::Joiner,
+    forming: join::Forming,
+    config: &Config,
+    runtime: &Runtime,
+) -> Result<watch::Receiver<bool>, Error> {
     let cluster = config.cluster.clone();
     if !cluster.start_join.is_empty() {
+        forming.told().await;
         joiner.join(&cluster.start_join).await.map_err(Error::Component)?;
     }
     let (giving_up, gave_up) = watch::channel(false);
     if !cluster.retry_join.is_empty() {
         runtime.tasks.spawn_until_shutdown("retry join", async move {
+            forming.told().await;
             let reached = joiner.join_until_reached(&cluster.retry_join, cluster.retry_interval.as_std(), cluster.retry_max).await;
             giving_up.send_replace(!reached);
         });
