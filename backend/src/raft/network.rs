@@ -167,11 +167,16 @@ async fn append(raft: &Raft, request: AppendEntriesRequest<Types>) -> Result<App
     let (began, vote, before) = (InstantOf::<Types>::now(), request.vote, request.prev_log_id);
     let mut answer = std::pin::pin!(raft.append_entries(request));
     // The core takes one after the other: asked next, it has renewed the leader's lease.
-    let is_taken = raft.with_raft_state(move |state| *state.vote_ref() == vote && state.vote_last_modified() >= Some(began));
+    // Not by `with_raft_state`, which logs an error whenever the answer comes first.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let asking = raft.external_request(move |state| {
+        let _ = tell.send(*state.vote_ref() == vote && state.vote_last_modified() >= Some(began));
+    });
+    let is_taken = async { asking.await.is_ok() && told.await.unwrap_or(false) };
     let is_taken = tokio::select! {
         biased;
         answer = answer.as_mut() => return answer,
-        is_taken = is_taken => is_taken.unwrap_or(false),
+        is_taken = is_taken => is_taken,
     };
     // What this leader has flushed here reaches as far as the heartbeat builds on, so that the answer claims nothing that is not on disk.
     let flushed = raft.watch_log_progress().get().is_some_and(|flushed| flushed.vote == vote && flushed.last_log_id >= before);

@@ -264,7 +264,15 @@ fn quorum(seen: &Seen) -> Option<Finding> {
     if all == 0 && servers.is_empty() {
         return Some(Finding::problem(
             "This agent knows no server.",
-            "Let it join one: `muster join ADDRESS`, and set retry_join so that it finds one by itself.",
+            "Let it join one: `muster join ADDRESS`, and set retry_join so that it finds one by itself. Where that is set, the agent's log says \
+             why nobody let it in (\"join failed\"): an address that cannot be reached, another datacenter, or another gossip key (encrypt).",
+        ));
+    }
+    if all == 0 && servers.iter().all(|server| refuses(seen, &rpc_address(server))) {
+        let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+        return Some(Finding::problem(
+            format!("None of the servers answers: {}.", names.join(", ")),
+            "Start them again: a cluster that was formed comes back by itself once more than half of its servers run.",
         ));
     }
     Some(if all == 0 {

@@ -42,6 +42,24 @@ fn a_lost_quorum_names_who_is_missing() {
 }
 
 #[test]
+fn servers_that_do_not_answer_are_told_from_a_cluster_that_was_never_formed() {
+    // A client that asked right after its servers were killed: gossip still takes them for alive.
+    let mut seen = Seen { peers: Vec::new(), ..seen(&[1, 1], "") };
+    check(&agent::judge(&seen), Severity::Problem, "no cluster was formed yet; 2 server(s) are there");
+    let closed = |number: u8| {
+        let address = |port| std::net::SocketAddr::from(([127, 0, 0, number], port));
+        let (tcp, udp, rpc) = (Port::Closed, Port::Closed, Some((address(8300), Port::Closed)));
+        Ports { name: format!("s{number}"), gossip: address(8301), tcp, udp, rpc }
+    };
+    seen.ports = [1, 2].map(closed).into();
+    check(&agent::judge(&seen), Severity::Problem, "None of the servers answers: s1, s2.");
+    let alone = Seen { members: Vec::new(), ports: Vec::new(), ..seen };
+    let findings = agent::judge(&alone);
+    check(&findings, Severity::Problem, "This agent knows no server.");
+    assert!(findings.iter().any(|finding| finding.next.contains("another gossip key")), "{findings:#?}");
+}
+
+#[test]
 fn a_server_whose_disk_failed_says_why() {
     let mut seen = seen(&[1, 1, 1], "127.0.0.1:8300");
     seen.members[2].tags.insert("failure".to_owned(), "No space left on device".to_owned());
