@@ -19,7 +19,7 @@ use super::{Call, consensus::refusal, forward};
 use crate::{
     acl::Access,
     raft,
-    rpc::{Answer, Error, Load, Request},
+    rpc::{Answer, Error, Failure, Load, Request},
     rt::{
         chunks::{self, Chunks},
         clock,
@@ -29,6 +29,8 @@ use crate::{
 
 /// Batches of rows read ahead of the one that is proposed.
 const AHEAD: usize = 2;
+/// How long to wait before the leader is asked again.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(25);
 /// How long the client may take for its next bytes.
 const STALL: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -82,13 +84,26 @@ async fn leader(call: Call<'_>) -> Result<Option<std::net::SocketAddr>, Error> {
     }
 }
 
+/// What the leader saves, when that is another server. One that has just gone may still be taken for the leader: asked again meanwhile.
+async fn save_elsewhere(call: Call<'_>) -> Result<Option<Answer<Chunks>>, Error> {
+    let deadline = clock::Instant::now() + call.server.options.rpc_hold_timeout;
+    loop {
+        let (Some(leader), Some(pool)) = (leader(call).await?, &call.server.options.rpc_pool) else { return Ok(None) };
+        let forwarded = Request { forwarded: true, ..call.request.clone() };
+        match pool.save(leader, &forwarded).await {
+            Ok(saved) => return Ok(Some(saved)),
+            Err(Failure::NotSent(_) | Failure::Answered(Error::NoLeader)) if clock::Instant::now() < deadline => clock::sleep(RETRY).await,
+            Err(Failure::NotSent(_)) => return Err(Error::NoLeader),
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
 pub(super) async fn save(call: Call<'_>) -> Result<Answer<Chunks>, Error> {
     may(call, Access::Snapshot)?;
     let is_stale = call.request.options.consistency == Consistency::Stale;
-    let elsewhere = if is_stale { None } else { leader(call).await? };
-    if let (Some(leader), Some(pool)) = (elsewhere, &call.server.options.rpc_pool) {
-        let forwarded = Request { forwarded: true, ..call.request.clone() };
-        return Ok(pool.save(leader, &forwarded).await?);
+    if !is_stale && let Some(saved) = save_elsewhere(call).await? {
+        return Ok(saved);
     }
     call.server.ensure_fresh(if is_stale { Consistency::Stale } else { Consistency::Consistent }).await?;
     let (state, status, options) = (call.server.store.state(), call.server.raft.status(), &call.server.options);
