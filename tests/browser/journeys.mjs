@@ -288,17 +288,20 @@ export const journeys = [
       await register(muster, name, { ID: `${name}-7f9c6d5b4-x2x9z`, Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348", Port: 65535, Tags: ["traefik.http.routers.payments-frontend.rule=Host(`payments.example.com`)"], Check: { Name: `${name} answers`, TTL: "1h", Status: "critical" } });
       await muster.put(`/v1/catalog/register`, { Node: "web-frontend-eu-central-1a-0123456789.internal.example.com", Address: "10.0.0.1", Check: { CheckID: "c", Name: "c", Status: "warning", Output: "x".repeat(500) } });
       await muster.put("/v1/kv/a/very/long/path/that/goes/deeper/and/deeper/than/anybody/likes/key", JSON.stringify({ value: "x".repeat(300) }));
-      const places = ["overview", "services", `services/${name}/instances`, "nodes", "nodes/web-frontend-eu-central-1a-0123456789.internal.example.com", "kv/a/very/long/path/that/goes/deeper/and/deeper/than/anybody/likes/key"];
-      for (const viewport of [{ width: 1440, height: 900 }, { width: 390, height: 844 }]) {
-        for (const [at, place] of places.entries()) {
-          const page = await open(`/ui/dc1/${place}`, { viewport });
-          await page.getByRole("heading", { level: 1 }).waitFor();
-          await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
-          await accessible(page, `long names, ${place}, ${viewport.width}`);
-          await picture(page, `long-${at}-${viewport.width}`);
+      const places = ["overview", "services", `services/${name}/instances`, "nodes", "overview/server-status", "gossip", "nodes/web-frontend-eu-central-1a-0123456789.internal.example.com", "kv/a/very/long/path/that/goes/deeper/and/deeper/than/anybody/likes/key"];
+      for (const [at, place] of places.entries()) {
+        const page = await open(`/ui/dc1/${place}`);
+        await page.getByRole("heading", { level: 1 }).waitFor();
+        await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
+        for (const width of [1440, 1024, 800, 390]) {
+          await page.setViewportSize({ width, height: 900 });
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-          assert.ok(wide <= 0, `${place} is ${wide} px too wide at ${viewport.width}`);
+          assert.ok(wide <= 0, `${place} is ${wide} px too wide at ${width}`);
+          const names = await main(page).locator(".tbl .svc").evaluateAll((names) => names.map(({ clientWidth }) => clientWidth));
+          assert.ok(names.every((px) => px >= 60), `${place} has no room for names at ${width}: ${names}`);
+          await picture(page, `long-${at}-${width}`);
         }
+        await accessible(page, `long names, ${place}, phone`);
       }
     },
   },

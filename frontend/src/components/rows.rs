@@ -264,12 +264,7 @@ fn scroll_to(px: f64) {
 
 /// The body of the table. `cells` draws one row's cells from a signal, so that a refresh changes cells, not rows.
 #[component]
-pub(crate) fn VirtualRows<R: Row>(
-    list: List<R>,
-    /// How many columns a missing row spans.
-    columns: u32,
-    cells: fn(List<R>, Memo<R>) -> AnyView,
-) -> impl IntoView {
+pub(crate) fn VirtualRows<R: Row>(list: List<R>, cells: fn(List<R>, Memo<R>) -> AnyView) -> impl IntoView {
     let body = NodeRef::<html::Tbody>::new();
     let look = move || body.get_untracked().into_iter().for_each(|body| list.look(&body));
     on_scroll(look);
@@ -302,20 +297,21 @@ pub(crate) fn VirtualRows<R: Row>(
             on:pointerleave=move |_| list.held.set(false)
         >
             <Show when=move || { range.get().0 > 0 }>
-                <tr class="gap" aria-hidden="true"><td colspan=columns style:height=move || gap(range.get().0)></td></tr>
+                <tr class="gap" aria-hidden="true"><td style:height=move || gap(range.get().0)></td></tr>
             </Show>
-            <For each=move || rows.get() key=Clone::clone children=move |slot| one_row(list, slot, columns, cells)/>
+            <For each=move || rows.get() key=Clone::clone children=move |slot| one_row(list, slot, cells)/>
             <Show when=move || { after() > 0 }>
-                <tr class="gap" aria-hidden="true"><td colspan=columns style:height=move || gap(after())></td></tr>
+                <tr class="gap" aria-hidden="true"><td style:height=move || gap(after())></td></tr>
             </Show>
         </tbody>
     }
 }
 
-fn one_row<R: Row>(list: List<R>, slot: (u32, Option<String>), columns: u32, cells: fn(List<R>, Memo<R>) -> AnyView) -> AnyView {
+fn one_row<R: Row>(list: List<R>, slot: (u32, Option<String>), cells: fn(List<R>, Memo<R>) -> AnyView) -> AnyView {
     let (at, key) = slot;
     let Some(key) = key else {
-        return view! { <tr data-row=at><td colspan=columns><span class="sk"></span></td></tr> }.into_any();
+        // As many columns as the narrowest screen has: one more would take room from the others.
+        return view! { <tr data-row=at><td colspan="3"><span class="sk"></span></td></tr> }.into_any();
     };
     let row = Memo::new(move |old: Option<&R>| list.row(at).or_else(|| old.cloned()).unwrap_or_default());
     let picked = Memo::new(move |_| list.selected.with(|selected| selected.contains(&key)));

@@ -162,7 +162,7 @@ fn Table(list: List<Member>) -> impl IntoView {
                     <th scope="col" class="c-ve">"Version"</th><th scope="col" class="c-go"><span class="sr">"Actions"</span></th>
                 </tr>
             </thead>
-            <VirtualRows list columns=8 cells/>
+            <VirtualRows list cells/>
         </table>
     }
     .into_any()

@@ -111,7 +111,7 @@ fn Table(asked: Memo<view::Asked>, list: List<NodeRow>) -> impl IntoView {
                     <Heading asked field="Changed" label="Changed" class="c-ch"/>
                 </tr>
             </thead>
-            <VirtualRows list columns=8 cells/>
+            <VirtualRows list cells/>
         </table>
     }
 }

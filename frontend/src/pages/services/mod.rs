@@ -211,7 +211,7 @@ fn Table(asked: Memo<Asked>, list: List<ServiceRow>) -> impl IntoView {
                     <th scope="col" class="c-act"><span class="sr">"Actions"</span></th>
                 </tr>
             </thead>
-            <VirtualRows list columns=9 cells/>
+            <VirtualRows list cells/>
         </table>
     }
 }

@@ -57,13 +57,14 @@ pub(super) fn sentence(raft: &Raft) -> Sentence {
     let unwell: Vec<&str> =
         raft.servers.iter().filter(|server| !server.healthy && server.role != "non-voter").map(|server| server.name.as_str()).collect();
     let since = raft.elections.first().filter(|last| last.leader == raft.leader && last.at_ms > 0);
-    let since = since.map_or_else(String::new, |last| format!(" for {}", format::span(raft.now_ms.saturating_sub(last.at_ms))));
+    let led =
+        since.map_or_else(|| "leads".to_owned(), |last| format!("has led for {}", format::span(raft.now_ms.saturating_sub(last.at_ms))));
     let agree = match all {
         1 => "It alone decides on every write.".to_owned(),
         _ if raft.quorum == all => "Every server has to agree on a write.".to_owned(),
         _ => format!("{} of {} servers have to agree on a write.", capital(&word(raft.quorum)), word(all)),
     };
-    let more = format!("{} has led{since}. {agree}", leader.name);
+    let more = format!("{} {led}. {agree}", leader.name);
     let servers = if all == 1 { "One server".to_owned() } else { format!("{} servers", capital(&word(all))) };
     let verb = if unwell.len() == 1 { "is" } else { "are" };
     match (raft.failure_tolerance, unwell.len()) {
