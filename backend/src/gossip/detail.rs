@@ -14,7 +14,7 @@ impl Service {
             let tag = |name: &str| member.tags.get(name).cloned().unwrap_or_default();
             let status = match member.status {
                 _ if known.identity.node == own => "alive",
-                status::ALIVE if suspected => "suspect",
+                status::ALIVE if suspected.is_some() => "suspect",
                 status::ALIVE => "alive",
                 status::LEAVING => "leaving",
                 status::LEFT => "left",
@@ -24,7 +24,7 @@ impl Service {
                 address: known.identity.address.to_string(),
                 id: known.identity.node.to_string(),
                 status: status.to_owned(),
-                since_ms: ms(now.saturating_sub(known.since)),
+                since_ms: ms(now.saturating_sub(suspected.filter(|_| status == "suspect").unwrap_or(known.since))),
                 incarnation: known.identity.incarnation,
                 round_trip_us: self
                     .round_trips

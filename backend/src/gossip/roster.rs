@@ -18,7 +18,8 @@ use super::{
 pub(super) struct Detail {
     pub(super) member: Member,
     pub(super) known: Known,
-    pub(super) suspected: bool,
+    /// Since when it is suspected.
+    pub(super) suspected: Option<Duration>,
     /// Names of those who accuse it, or did when it was declared failed.
     pub(super) accusers: Vec<String>,
 }
@@ -85,10 +86,11 @@ impl Pool {
             .filter_map(|known| {
                 let node = known.identity.node;
                 let member = member(&known, told.metas.get(&node)?, status_of(&known, told.stays.get(&node)));
-                let suspected = states.get(&node) == Some(&State::Suspect);
+                let suspected = (states.get(&node) == Some(&State::Suspect))
+                    .then(|| self.suspicions.get(&node).map_or(known.since, |suspicion| suspicion.since));
                 let accusers = match told.accused.get(&node) {
                     _ if member.status == status::FAILED => known.accusers.iter().map(name).collect(),
-                    Some(accused) if suspected => accused.by.iter().map(name).collect(),
+                    Some(accused) if suspected.is_some() => accused.by.iter().map(name).collect(),
                     _ => Vec::new(),
                 };
                 Some(Detail { member, known, suspected, accusers })

@@ -41,7 +41,8 @@ pub(super) struct Suspicion {
     pub(super) closed: bool,
     /// Whether a probe of this node failed; otherwise others said so.
     pub(super) own: bool,
-    since: Duration,
+    /// When it began.
+    pub(super) since: Duration,
     shortest: Duration,
     wanted: usize,
 }

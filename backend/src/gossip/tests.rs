@@ -297,6 +297,15 @@ async fn a_killed_process_is_known_soon_and_nobody_else_is_accused() {
     clock::sleep(Duration::from_secs(5)).await;
     hub.close(options(50).bind);
     let lost = clock::Instant::now();
+    let suspect = loop {
+        let view = pools[0].0.detail().await;
+        if let Some(member) = view.members.into_iter().find(|member| member.status == "suspect") {
+            break member;
+        }
+        assert!(lost.elapsed() < Duration::from_secs(7), "nobody was suspected");
+        clock::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(suspect.name == "node-50" && u128::from(suspect.since_ms) <= lost.elapsed().as_millis(), "{suspect:?}");
     for (handle, _) in &pools[..49] {
         wait_for(handle, Duration::from_secs(60), |members| members.contains(&("node-50".to_owned(), 4))).await;
     }
