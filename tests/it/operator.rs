@@ -21,23 +21,14 @@ fn servers(configuration: &Value) -> BTreeSet<(String, String, bool)> {
     rows.iter().map(|server| (text(server, "Node"), text(server, "ID"), server["Voter"] == true)).collect()
 }
 
-#[test]
-fn a_server_that_lost_its_disk_takes_its_former_selfs_place() {
-    let mut cluster = Cluster::servers(3, &[QUICK.to_owned()]);
-    let leader = cluster.leader();
-    let before = servers(&cluster.get(leader, "/v1/operator/raft/configuration"));
-    let victim = cluster.others(leader)[0];
-    cluster.members[victim].kill();
-    fs::remove_dir_all(cluster.directory().join(format!("n{}", victim + 1))).expect("the disk is gone");
-    // Its id was on it.
-    cluster.members[victim].start.id = "99999999-2222-4333-8444-555555555555".to_owned();
-    cluster.members[victim].restart();
-    let name = format!("n{}", victim + 1);
+/// Waits until the server at this place is the only one that changed among the voters, and in the catalog as it is now.
+fn replaced(cluster: &Cluster, leader: usize, place: usize, before: &BTreeSet<(String, String, bool)>) {
+    let name = format!("n{}", place + 1);
     let after = wait_within("three voters, one of them new", DEADLINE, || {
         let now = servers(&cluster.get(leader, "/v1/operator/raft/configuration"));
-        (now.len() == 3 && now.iter().all(|(_, _, voter)| *voter) && now != before).then_some(now)
+        (now.len() == 3 && now.iter().all(|(_, _, voter)| *voter) && now != *before).then_some(now)
     });
-    assert_eq!(after.intersection(&before).count(), 2, "only one has changed: {before:?} {after:?}");
+    assert_eq!(after.intersection(before).count(), 2, "only one has changed: {before:?} {after:?}");
     let id = &after.iter().find(|server| server.0 == name).expect("it is there").1;
     let in_catalog = wait_within("the catalog to have the new node", DEADLINE, || {
         let node = cluster.get(leader, &format!("/v1/catalog/node/{name}"));
@@ -48,12 +39,39 @@ fn a_server_that_lost_its_disk_takes_its_former_selfs_place() {
         let checks = cluster.get(leader, &format!("/v1/health/node/{name}"));
         (checks[0]["CheckID"] == "serfHealth" && checks[0]["Status"] == "passing").then_some(())
     });
+}
+
+#[test]
+fn a_server_that_lost_its_disk_takes_its_former_selfs_place() {
+    let mut cluster = Cluster::servers(3, &[QUICK.to_owned()]);
+    let leader = cluster.leader();
+    let before = servers(&cluster.get(leader, "/v1/operator/raft/configuration"));
+    let (victim, third) = (cluster.others(leader)[0], cluster.others(leader)[1]);
+    let registered = cluster.members[third].node().http.put("/v1/agent/service/register", r#"{"Name":"kept","Port":1}"#);
+    assert_eq!(registered.status, 200, "{}", registered.text());
+    let directory = |place: usize| cluster.directory().join(format!("n{}", place + 1));
+    let (lost, damaged) = (directory(victim), directory(third).join("raft"));
+    cluster.members[victim].kill();
+    fs::remove_dir_all(lost).expect("the disk is gone");
+    // Its id was on it.
+    cluster.members[victim].start.id = "99999999-2222-4333-8444-555555555555".to_owned();
+    cluster.members[victim].restart();
+    replaced(&cluster, leader, victim, &before);
     // It counts as one: with another one gone there is a quorum.
-    let third = *cluster.others(leader).iter().find(|place| **place != victim).expect("three servers");
+    let before = servers(&cluster.get(leader, "/v1/operator/raft/configuration"));
     cluster.members[third].kill();
     let http = cluster.members[leader].node().http;
     wait_within("a write by two of three", DEADLINE, || {
         http.request("PUT", "/v1/kv/a", &[], b"1").ok().filter(|answer| answer.status == 200)
+    });
+    // What the doctor advises when a log is damaged: all but log and id is kept.
+    fs::remove_dir_all(damaged).expect("removed");
+    cluster.members[third].start.id = "99999999-3333-4333-8444-555555555555".to_owned();
+    cluster.members[third].restart();
+    replaced(&cluster, leader, third, &before);
+    wait_within("the service of its agent", DEADLINE, || {
+        let found = cluster.get(leader, "/v1/health/service/kept?passing");
+        (found[0]["Node"]["ID"] == cluster.members[third].start.id.as_str()).then_some(())
     });
 }
 

@@ -159,6 +159,11 @@ fn server(directory: &Directory, found: &Inspection) -> Vec<Finding> {
     findings
 }
 
+/// What becomes of a server that lost its log. Under its former id it would vote without what it had promised, and count as holding what
+/// it has lost.
+const REPLACE: &str = "remove raft and node-id from this server's data directory and start it: as a new server it takes the place of the \
+                       one it was";
+
 fn segment(part: &Part, running: bool) -> Option<Finding> {
     let (offset, fault) = part.fault.as_ref()?;
     Some(match fault {
@@ -169,8 +174,10 @@ fn segment(part: &Part, running: bool) -> Option<Finding> {
         ),
         Fault::Damaged(why) => Finding::problem(
             format!("A Raft log file is damaged: {why}."),
-            "The agent will refuse to start. Look for disk errors first. Then, when the other servers have a quorum, empty this server's \
-             data directory (keep node-id) and let it join again; else restore the latest snapshot.",
+            format!(
+                "The agent will refuse to start. Look for disk errors first. Then, when the other servers have a quorum, {REPLACE}; else restore \
+                 the latest snapshot."
+            ),
         ),
     }
     .at(&part.path, Some(*offset)))
@@ -185,7 +192,7 @@ fn snapshots(found: &Inspection) -> Vec<Finding> {
         let finding = if whole > 0 {
             Finding::warning(what, "An older one is whole and will be used. Look for disk errors; the next snapshot replaces this one.")
         } else {
-            Finding::problem(what, "Restore a saved snapshot, or empty this server's data directory and let it join the others again.")
+            Finding::problem(what, format!("When the other servers have a quorum, {REPLACE}; else restore a saved snapshot."))
         };
         findings.push(finding.at(&part.path, None));
     }

@@ -133,6 +133,7 @@ fn a_data_directory_is_judged_by_its_files() {
     check(&findings, Severity::Problem, "a key has 5 bytes");
     let damaged = findings.iter().find(|finding| finding.what.contains("checksum")).expect("just checked");
     assert_eq!((damaged.offset, damaged.file.is_some()), (Some(0), true));
+    assert!(damaged.next.contains("remove raft and node-id"), "its vote and its log are one: {}", damaged.next);
     assert!(shown(&findings).contains("00000000000000000001.wal, offset 0\n"));
     let nowhere = directory::judge(&[directory::look(&dir.path().join("nowhere"))]);
     check(&nowhere, Severity::Problem, "cannot be read");
