@@ -255,11 +255,16 @@ impl Pool {
         self.foca.iter_members().map(|member| member.id().address).collect()
     }
 
-    /// Addresses of members that failed and may come back.
+    /// Addresses of members that may come back: those that failed, and for who is all alone those that left, too. Nobody else may know this
+    /// node any more.
     pub(super) fn lost(&self) -> Vec<SocketAddr> {
-        let told = self.desk.told();
-        let lost = self.known.values().filter(|known| status_of(known, told.stays.get(&known.identity.node)) == status::FAILED);
-        lost.map(|known| known.identity.address).collect()
+        let (told, alone) = (self.desk.told(), self.foca.num_members() == 0);
+        let is_lost = |known: &&Known| match status_of(known, told.stays.get(&known.identity.node)) {
+            status::FAILED => true,
+            status::LEFT => alone,
+            _ => false,
+        };
+        self.known.values().filter(is_lost).map(|known| known.identity.address).collect()
     }
 
     /// Addresses of living members of which too little is known to show them.

@@ -95,6 +95,22 @@ fn start_at(hub: &Hub, options: Options) -> (Handle, Runtime) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_all_alone_finds_those_that_left_and_came_back_without_knowing_it() {
+    let hub = Hub::default();
+    let (stays, _) = start_at(&hub, options(2));
+    let (leaves, runtime) = start_at(&hub, options(1));
+    stays.join(options(1).bind).await.expect("joins");
+    wait_for(&leaves, Duration::from_secs(60), |members| members.len() == 2).await;
+    leaves.leave().await;
+    wait_for(&stays, Duration::from_secs(60), |members| members.contains(&("node-1".to_owned(), 3))).await;
+    runtime.tasks.shutdown().trigger();
+    let (back, _) = start_at(&hub, options(1));
+    for handle in [&stays, &back] {
+        wait_for(handle, Duration::from_secs(60), |members| members.len() == 2 && members.iter().all(|(_, status)| *status == 1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_is_told_from_who_fails_and_can_be_declared_gone() {
     let hub = Hub::default();
     let pools: Vec<_> = (1..=4).map(|id| start_at(&hub, options(id))).collect();
