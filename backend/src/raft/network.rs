@@ -286,8 +286,20 @@ impl RaftNetworkV2<Types> for Link {
         request: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        // A heartbeat builds on what its target has acknowledged.
+        let acknowledged = request.prev_log_id.filter(|_| matches!(self.lane, Lane::Heartbeat)).map(|id| id.index());
         match self.call(self.lane, &Message::Append(request), APPEND_DEADLINE).await? {
-            Answer::Append(response) => Ok(response),
+            Answer::Append(response) => {
+                if let (AppendEntriesResponse::Conflict, Some(index)) = (&response, acknowledged) {
+                    tracing::error!(
+                        server = self.peer.name,
+                        index,
+                        "a server lost log entries that it had acknowledged: was its disk wiped, or put back to an older copy? It is brought \
+                         up to date; without its disk it had better come back with a new node id"
+                    );
+                }
+                Ok(response)
+            }
             _ => Err(self.unexpected()),
         }
     }

@@ -47,6 +47,8 @@ fn config(options: &Options) -> Result<Config, Error> {
         purge_batch_size: options.snapshot_threshold.clamp(1, 1024),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
+        // A server that lost its disk, or was put back to an older copy, is brought up to date, as in Consul; `network` says so.
+        allow_log_reversion: Some(true),
         backoff: "100ms 200ms 400ms ...1s".to_owned(),
         ..Config::default()
     }
