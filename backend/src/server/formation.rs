@@ -90,18 +90,22 @@ pub(super) async fn admit(server: &Server, peer: &Peer) -> Result<(), String> {
 
 /// Tells the gossip pool which cluster this server belongs to, once it does.
 pub(super) async fn tell_cluster(server: &Server) {
-    let Some(pool) = &server.gossip else { return };
     let shutdown = server.runtime.tasks.shutdown();
-    while !shutdown.is_requested() {
-        if let Some(id) = server.store.state().cluster.clone() {
-            pool.set_cluster(id.to_string()).await;
-            return;
-        }
+    while server.gossip.is_some() && !tell_cluster_now(server).await {
         tokio::select! {
             () = shutdown.requested() => return,
             () = clock::sleep(AGAIN) => {}
         }
     }
+}
+
+/// As [`tell_cluster`]; answers whether it belongs to one yet.
+pub(super) async fn tell_cluster_now(server: &Server) -> bool {
+    let id = server.store.state().cluster.clone();
+    if let (Some(pool), Some(id)) = (&server.gossip, &id) {
+        pool.set_cluster(id.to_string()).await;
+    }
+    id.is_some()
 }
 
 /// Looks until this server belongs to a cluster.

@@ -202,8 +202,10 @@ async fn name_cluster(server: &Server) {
         return;
     }
     let command = Command::NameCluster { id: server.runtime.rng.uuid(), at_ms: server.runtime.clock.wall_ms() };
-    if let Err(error) = server.propose(command).await {
-        tracing::warn!(%error, "the cluster has no id yet");
+    match server.propose(command).await {
+        // At once: whoever asks before would be let in.
+        Ok(_) => drop(formation::tell_cluster_now(server).await),
+        Err(error) => tracing::warn!(%error, "the cluster has no id yet"),
     }
 }
 
