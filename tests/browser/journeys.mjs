@@ -180,6 +180,8 @@ export const journeys = [
     async steps({ muster, open, target, until }) {
       const web = await target();
       await register(muster, "web", { Checks: [{ HTTP: web.url, Interval: "1h", Name: "answers" }, { TTL: "1h", Name: "reports" }] });
+      // Only what the catalog has is found and run; the agent tells it a moment after it has answered.
+      await until("the checks in the catalog", async () => (await muster.get("/v1/health/service/web"))[0]?.Checks.length === 3);
       await muster.put("/v1/muster/check/run/n1/service:web:1");
       await muster.put("/v1/agent/check/pass/service:web:2?note=well");
       await muster.put("/v1/agent/service/maintenance/web?enable=true&reason=upgrade");

@@ -50,6 +50,8 @@ async function run({ name, args, servers, steps }) {
   // WCAG 2.2 A and AA, on the page as it stands.
   const accessible = async (page, what) => {
     await page.evaluate(axe);
+    // What fades in has less contrast until it is there.
+    await page.evaluate(() => Promise.all(document.getAnimations().filter((it) => Number.isFinite(it.effect.getComputedTiming().endTime)).map((it) => it.finished.catch(() => {}))));
     const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
     for (const { id, help, nodes } of violations) faults.push(`axe, ${what}: ${id}: ${help}: ${nodes.map((node) => node.target.join(" ")).slice(0, 3).join(" | ")}`);
   };
