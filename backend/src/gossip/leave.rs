@@ -102,7 +102,7 @@ impl Pool {
             return;
         }
         let identity = Identity { incarnation: past + 1, ..me };
-        if let Err(error) = self.foca.change_identity(identity, &mut self.effects) {
+        if let Err(error) = self.become_known_as(identity) {
             tracing::debug!(%error, "gossip accusation not refuted");
             return;
         }

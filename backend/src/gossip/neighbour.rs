@@ -242,4 +242,16 @@ mod tests {
         assert!(world.carried > 1000);
         assert!(world.pools.values().all(|pool| pool.health().accusations == 0));
     }
+
+    /// Servers tell new tags right after they have formed a cluster.
+    #[test]
+    fn who_dies_right_after_this_node_changed_its_tags_is_accused_all_the_same() {
+        let mut world = World::new();
+        world.run(Duration::from_secs(2));
+        let (first, now) = (address(0), world.now);
+        world.pools.get_mut(&first).expect("a member").describe(now, |meta| meta.cluster = "one".to_owned());
+        world.dead.extend((1..MEMBERS).map(address));
+        world.run(Timing::default().probe_interval * 3);
+        assert!((1..MEMBERS).any(|id| world.accusers(address(id)) > 0), "it probes nobody any more");
+    }
 }

@@ -243,11 +243,19 @@ impl Pool {
             meta.version = (meta.version.0, identity.meta_version);
         }
         self.changed = true;
-        if let Err(error) = self.foca.change_identity(identity, &mut self.effects) {
+        if let Err(error) = self.become_known_as(identity) {
             tracing::warn!(%error, "gossip tags are not told");
         }
         self.introduce();
         self.collect(now);
+    }
+
+    /// This node goes on under another identity.
+    ///
+    /// foca begins anew then, and probes nobody before the next packet comes: if the others died this moment, none would.
+    pub(super) fn become_known_as(&mut self, identity: Identity) -> Result<(), foca::Error> {
+        self.foca.change_identity(identity, &mut self.effects)?;
+        self.foca.apply_many(std::iter::empty(), true, &mut self.effects)
     }
 
     /// Addresses of the others that are alive.
