@@ -165,6 +165,18 @@ impl ServiceHealth {
 /// The tag by which a server tells the others why its disk failed: Raft says nothing any more then. Not there while all is well.
 pub const FAILURE_TAG: &str = "failure";
 
+/// Values of [`Member::status`].
+pub mod status {
+    /// Answers, or is believed to.
+    pub const ALIVE: u8 = 1;
+    /// Has said that it goes.
+    pub const LEAVING: u8 = 2;
+    /// Has gone as it said.
+    pub const LEFT: u8 = 3;
+    /// Answers no more.
+    pub const FAILED: u8 = 4;
+}
+
 /// A member of the gossip pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]
@@ -177,7 +189,7 @@ pub struct Member {
     pub port: u16,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// 0 none, 1 alive, 2 leaving, 3 left, 4 failed.
+    /// One of [`status`]; 0 for none.
     pub status: u8,
     /// Lowest gossip protocol understood.
     pub protocol_min: u8,

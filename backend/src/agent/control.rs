@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use shared::agent::{Coordinate, Info, Member};
+use shared::agent::{Coordinate, Info, Member, status};
 use tokio::sync::Notify;
 
 use super::join::Joiner;
@@ -96,9 +96,9 @@ impl Control {
                 "serf_lan".to_owned(),
                 section([
                     ("encrypted", encrypted.to_string()),
-                    ("failed", count(4)),
+                    ("failed", count(status::FAILED)),
                     ("health_score", health),
-                    ("left", count(3)),
+                    ("left", count(status::LEFT)),
                     ("members", members.len().to_string()),
                 ]),
             ),

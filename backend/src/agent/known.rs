@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use shared::agent::Member;
+use shared::agent::{Member, status::ALIVE};
 use tokio::sync::watch;
 
 use crate::{
@@ -19,7 +19,6 @@ const LEFT: &str = "left";
 const AT: &str = "at:";
 /// The shortest time between two writes: joins come in crowds.
 const PAUSE: Duration = Duration::from_millis(500);
-const ALIVE: u8 = 1;
 
 /// Addresses to try, none after a leave unless `rejoin`.
 ///

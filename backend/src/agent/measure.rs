@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use shared::agent::Member;
+use shared::agent::{
+    Member,
+    status::{ALIVE, FAILED, LEFT},
+};
 
 use crate::{
     gossip, raft,
@@ -19,10 +22,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const POOL_EVERY: u32 = 10;
 /// Who comes back sooner after it failed flaps.
 const FLAP: Duration = Duration::from_secs(60);
-
-const ALIVE: u8 = 1;
-const LEFT: u8 = 3;
-const FAILED: u8 = 4;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,12 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use shared::agent::Member;
+use shared::agent::{Member, status::ALIVE};
 use tokio::sync::watch;
 
 use crate::{local, rpc};
-
-const ALIVE: u8 = 1;
 
 /// The server a member is, if it is one of this datacenter that can be called.
 pub(super) fn server(member: &Member, datacenter: &str) -> Option<rpc::Server> {

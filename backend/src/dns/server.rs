@@ -232,7 +232,8 @@ impl Service {
         };
         let transport = Transport { udp, edns: request.edns.as_ref() };
         let answer = answer::message(&request.metadata, &request.queries, sections, transport, &self.options);
-        let is_reverse = request.queries.first().is_some_and(|question| name::reverse(&labels(question.name())).is_some());
+        let is_reverse =
+            request.queries.first().is_some_and(|it| it.name().iter().next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"arpa")));
         let took = self.runtime.clock.now().saturating_duration_since(began).as_secs_f64() * 1e3;
         let name = if is_reverse { "dns.ptr_query" } else { "dns.domain_query" };
         telemetry::metrics().sample(name, &[("node", &self.options.node_name)], took);

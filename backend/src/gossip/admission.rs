@@ -4,10 +4,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use shared::agent::status;
+
 use super::{
     identity::{Identity, Meta, NodeId},
     knowledge::Knowledge,
-    pool::{Known, Pool, status, status_of},
+    pool::{Known, Pool, status_of},
 };
 
 /// How long the name of a member that failed is kept from others with another address.

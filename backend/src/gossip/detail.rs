@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::gossip as view;
+use shared::{agent::status, gossip as view};
 
-use super::{pool::status, roster::Detail, service::Service};
+use super::{roster::Detail, service::Service};
 
 impl Service {
     pub(super) fn detail(&self) -> view::Pool {

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use shared::gossip as view;
+use shared::{agent::status, gossip as view};
 use tokio::sync::oneshot;
 
 use super::{
@@ -14,7 +14,6 @@ use super::{
     keyring::Keyring,
     keys::{self, Held},
     knowledge::Knowledge,
-    pool::status,
     service::Service,
     transport::{Exchange, Transport},
 };

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use shared::agent::status;
+
 use super::{
     identity::{End, Identity, NodeId, Stay},
     news::News,
-    pool::{Known, Pool, status, status_of},
+    pool::{Known, Pool, status_of},
 };
 
 /// How far ahead of this node's own incarnation an accusation may lie: incarnations are start times, and one more a refutation.

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use foca::{AccumulatingRuntime, Config, Foca, OwnedNotification, PeriodicParams, PostcardCodec, Timer};
 use rand::{SeedableRng as _, rngs::StdRng};
+use shared::agent::status;
 
 use super::{
     Timing,
@@ -24,14 +25,6 @@ use super::{
     news::{Desk, News},
     suspicion::{self, Suspicion},
 };
-
-/// Values of [`Member::status`].
-pub(super) mod status {
-    pub(in crate::gossip) const ALIVE: u8 = 1;
-    pub(in crate::gossip) const LEAVING: u8 = 2;
-    pub(in crate::gossip) const LEFT: u8 = 3;
-    pub(in crate::gossip) const FAILED: u8 = 4;
-}
 
 /// Somebody who is or was a member.
 #[derive(Clone, Debug)]

@@ -6,11 +6,11 @@ use std::{
 };
 
 use foca::State;
-use shared::agent::Member;
+use shared::agent::{Member, status};
 
 use super::{
     identity::{End, Identity, Meta, NodeId},
-    pool::{Known, Pool, status, status_of},
+    pool::{Known, Pool, status_of},
 };
 
 /// A member with what only the pool knows of it.

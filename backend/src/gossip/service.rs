@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use shared::agent::Member;
+use shared::agent::{Member, status};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     exchange::{Ask, Ended, Kind},
     identity::{Identity, Meta, NodeId},
     keyring::Keyring,
-    pool::{Pool, Setup, status},
+    pool::{Pool, Setup},
     transport::Transport,
 };
 use crate::rt::{Rng, Runtime, Shutdown, Tasks, clock};

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use shared::agent::Member;
+use shared::agent::{Member, status::ALIVE};
 
 use super::{Call, Server};
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     rt::clock,
 };
 
-const ALIVE: u8 = 1;
 /// How often the pool is looked at, beside every change.
 const AGAIN: Duration = Duration::from_millis(500);
 

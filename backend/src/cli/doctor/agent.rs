@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::{
-    agent::{GetSelf, Info, Member},
+    agent::{GetSelf, Info, Member, status::ALIVE},
     endpoint::Endpoint,
 };
 
@@ -125,7 +125,7 @@ pub(super) async fn look(client: &Client) -> Seen {
     let ports = futures_util::stream::iter(others).map(ports).buffer_unordered(8).filter_map(|found| async { found }).collect().await;
     let mut clocks = BTreeMap::new();
     clocks.extend(ahead(client).await.map(|seconds| (own_name.clone(), seconds)));
-    for server in members.iter().filter(|member| is_server(member) && member.status == 1 && member.name != own_name) {
+    for server in members.iter().filter(|member| is_server(member) && member.status == ALIVE && member.name != own_name) {
         let url = format!("http://{}", SocketAddr::new(server.addr.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])), client.port()));
         if let Ok(other) = Client::new(Target::at(&url))
             && let Some(seconds) = ahead(&other).await
@@ -221,7 +221,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     let role = if info.config.get("Server") == Some(&Value::Bool(true)) { "server" } else { "client agent" };
     let mut findings = vec![Finding::ok(format!("{} answers: a {role} of datacenter {}.", text("NodeName"), text("Datacenter")))];
     findings.extend(quorum(seen));
-    findings.extend(seen.members.iter().filter(|member| is_server(member) && member.status == 1).filter_map(failed));
+    findings.extend(seen.members.iter().filter(|member| is_server(member) && member.status == ALIVE).filter_map(failed));
     findings.extend(members(seen));
     findings.extend(expectations(seen));
     findings.extend(versions(seen));
@@ -240,7 +240,7 @@ fn rpc_address(member: &Member) -> String {
 
 fn quorum(seen: &Seen) -> Option<Finding> {
     let servers: Vec<&Member> = seen.members.iter().filter(|member| is_server(member)).collect();
-    let alive: BTreeSet<String> = servers.iter().filter(|member| member.status == 1).map(|member| rpc_address(member)).collect();
+    let alive: BTreeSet<String> = servers.iter().filter(|member| member.status == ALIVE).map(|member| rpc_address(member)).collect();
     // Gossip takes a while to miss somebody; where nobody leads, who refuses is not there either.
     let is_there = |peer: &String| alive.contains(peer) && (!seen.leader.is_empty() || !refuses(seen, peer));
     let missing: Vec<String> = seen.peers.iter().filter(|peer| !is_there(peer)).map(|peer| named(&servers, peer)).collect();
@@ -314,7 +314,7 @@ fn members(seen: &Seen) -> Vec<Finding> {
         let of = seen.members.iter().filter(|member| member.status == status && !is_server(member)).map(|member| member.name.as_str());
         of.take(10).collect::<Vec<_>>().join(", ")
     };
-    let alive = seen.members.iter().filter(|member| member.status == 1).count();
+    let alive = seen.members.iter().filter(|member| member.status == ALIVE).count();
     let mut findings = vec![Finding::ok(format!("{alive} of {} members are alive.", seen.members.len()))];
     let failed = names(4);
     if !failed.is_empty() {
@@ -327,7 +327,7 @@ fn members(seen: &Seen) -> Vec<Finding> {
 /// Servers by the value of a tag.
 fn by_tag(seen: &Seen, tag: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for member in seen.members.iter().filter(|member| is_server(member) && member.status == 1) {
+    for member in seen.members.iter().filter(|member| is_server(member) && member.status == ALIVE) {
         if let Some(value) = member.tags.get(tag) {
             found.entry(value.clone()).or_default().push(member.name.clone());
         }

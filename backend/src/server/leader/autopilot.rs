@@ -9,7 +9,10 @@ use std::{
 };
 
 use shared::{
-    agent::Member,
+    agent::{
+        Member,
+        status::{ALIVE, LEFT},
+    },
     go, name,
     operator::{AutopilotConfiguration, AutopilotHealth, ServerHealth},
 };
@@ -19,9 +22,6 @@ use crate::{
     rt::clock::Instant,
     server::consensus::Change,
 };
-
-const ALIVE: u8 = 1;
-const LEFT: u8 = 3;
 
 /// Since when each server has been as healthy as it is now.
 pub(in crate::server) type Stable = BTreeMap<String, (bool, Instant, u64)>;

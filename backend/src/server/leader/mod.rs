@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::BoxStream};
-use shared::changes::{Change, Kind, Topic};
+use shared::{
+    agent::status,
+    changes::{Change, Kind, Topic},
+};
 
 pub(super) use autopilot::{Stable, View, address};
 
@@ -128,8 +131,9 @@ fn log_leadership(server: &Server, status: &raft::Status, is_new: bool, told: &m
         said => *said = Some(now),
     }
     let members = server.members.borrow().clone();
-    let alive =
-        |peer: &&raft::Peer| members.iter().any(|member| member.status == 1 && member.tags.get("id").is_some_and(|id| *id == peer.id));
+    let alive = |peer: &&raft::Peer| {
+        members.iter().any(|member| member.status == status::ALIVE && member.tags.get("id").is_some_and(|id| *id == peer.id))
+    };
     let voters: Vec<&raft::Peer> = status.peers.iter().filter(|peer| peer.voter).collect();
     let missing: Vec<&str> = voters.iter().filter(|peer| !alive(peer)).map(|peer| peer.name.as_str()).collect();
     tracing::error!(

@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use shared::{
-    agent::Member,
+    agent::{
+        Member,
+        status::{ALIVE, FAILED, LEAVING, LEFT},
+    },
     catalog::{Deregistration, Registration},
     check::{Check, SERF_HEALTH},
     health::Status,
@@ -13,11 +16,6 @@ use shared::{
 };
 
 use crate::store::{Command, State};
-
-const ALIVE: u8 = 1;
-const LEAVING: u8 = 2;
-const LEFT: u8 = 3;
-const FAILED: u8 = 4;
 
 /// The commands that bring the catalog in step, none when it is.
 pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name: &str, at_ms: u64) -> Vec<Command> {
