@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::raft::Value;
+pub(crate) use crate::raft::Value;
 
 /// What every versioned encoding begins with.
 const VERSION: u8 = 1;

@@ -24,6 +24,8 @@ pub struct Server {
     pub gossip_ms: u64,
     /// Last log index it is known to hold.
     pub last_index: u64,
+    /// Term of that entry; 0 when the answering server does not know it.
+    pub last_term: u64,
     /// Entries behind the leader.
     pub lag: u64,
     /// Milliseconds since it was last heard by the leader; `None` when it was not.

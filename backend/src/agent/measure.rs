@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_a_leader_appends_and_whom_it_hears_is_measured() {
         let peer = |id: &str| raft::Peer { id: id.to_owned(), ..raft::Peer::default() };
-        let replica = |id: &str, last_contact_ms| raft::Replica { id: id.to_owned(), matched_index: 0, last_contact_ms };
+        let replica = |id: &str, last_contact_ms| raft::Replica { id: id.to_owned(), matched_index: 0, matched_term: 0, last_contact_ms };
         let status = |role: &str, term, last_index| raft::Status { role: role.to_owned(), term, last_index, ..raft::Status::default() };
         let mut consensus = Consensus::default();
         assert_eq!(counted(&consensus.look(&status("follower", 1, 40), true)), [("raft.state.follower", 1.0)]);

@@ -21,7 +21,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Error> {
     if call.query.has("keys") {
         let (prefix, separator) = (call.rest.clone(), call.query.get("separator").to_owned());
         let answer = router.call(request, rpc::KvKeys { prefix, separator }).await?;
-        return if answer.value.is_empty() { Ok(nothing(&answer.meta)) } else { respond::read(&call, &answer) };
+        // The whole store is always there, even when it holds nothing.
+        return if answer.value.is_empty() && !call.rest.is_empty() { Ok(nothing(&answer.meta)) } else { respond::read(&call, &answer) };
     }
     let Answer { meta, value } = if call.query.has("recurse") {
         router.call(request, rpc::KvList { prefix: call.rest.clone() }).await?

@@ -113,6 +113,9 @@ pub struct Replica {
     pub id: String,
     /// Last log index it is known to hold.
     pub matched_index: u64,
+    /// Term of that entry.
+    #[serde(default)]
+    pub matched_term: u64,
     /// Milliseconds since it was last heard; `None` when it was not.
     pub last_contact_ms: Option<u64>,
 }

@@ -43,6 +43,7 @@ impl Node {
         let replicas = metrics.replication.iter().flatten().map(|(id, matched)| Replica {
             id: id.to_string(),
             matched_index: index(*matched),
+            matched_term: matched.map_or(0, |id| id.committed_leader_id().term),
             last_contact_ms: if *id == self.id {
                 Some(0)
             } else {

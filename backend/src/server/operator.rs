@@ -133,6 +133,7 @@ pub(super) async fn raft(call: Call<'_>) -> Result<Answer<Raft>, Error> {
             name: server.name,
             address: server.address,
             last_index: server.last_index,
+            last_term: server.last_term,
             healthy: server.healthy,
         }
     });

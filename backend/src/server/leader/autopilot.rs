@@ -107,7 +107,8 @@ impl View<'_> {
                 leader,
                 // -1ns: never heard.
                 last_contact: if leader { go::Duration(0) } else { contact.map_or(go::Duration(-1), Into::into) },
-                last_term: if leader || contact.is_some() { self.status.term } else { 0 },
+                // Whoever leads has begun its term with an entry of its own.
+                last_term: if leader { self.status.term } else { replica.map_or(0, |replica| replica.matched_term) },
                 last_index: if leader { self.status.last_index } else { replica.map_or(0, |replica| replica.matched_index) },
                 healthy,
                 voter: peer.voter,
@@ -233,7 +234,8 @@ mod tests {
 
     fn scene(voters: &[&str], members: &[(&str, u8)]) -> Scene {
         let peers: Vec<Peer> = voters.iter().map(|id| peer(id, true)).collect();
-        let replicas = voters.iter().map(|id| Replica { id: uuid(id), matched_index: 100, last_contact_ms: Some(10) }).collect();
+        let replicas =
+            voters.iter().map(|id| Replica { id: uuid(id), matched_index: 100, matched_term: 2, last_contact_ms: Some(10) }).collect();
         let status = Status {
             role: "leader".into(),
             leader: peers.first().cloned(),
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(scene.plan(), [Change::Add(Peer { voter: false, ..peer("s4", false) })]);
         scene.status.peers.push(peer("s4", false));
         assert_eq!(scene.plan(), [], "it is not heard yet");
-        scene.status.replicas.push(Replica { id: uuid("s4"), matched_index: 90, last_contact_ms: Some(5) });
+        scene.status.replicas.push(Replica { id: uuid("s4"), matched_index: 90, matched_term: 2, last_contact_ms: Some(5) });
         assert_eq!(scene.plan(), [Change::Promote(uuid("s4"))]);
         scene.configuration.server_stabilization_time = go::Duration(60_000_000_000);
         assert_eq!(scene.plan(), [], "not for long enough");
@@ -314,10 +316,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_was_never_heard_has_no_contact_and_no_term() {
+    async fn a_server_tells_the_term_of_its_last_entry_and_nothing_before_it_was_heard() {
         let mut scene = scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 4)]);
-        scene.status.replicas[2].last_contact_ms = None;
+        scene.status.replicas[1].matched_term = 1;
+        scene.status.replicas[2] = Replica { id: uuid("s3"), matched_index: 0, matched_term: 0, last_contact_ms: None };
         let health = scene.view(Instant::now()).health(&mut Stable::new());
+        assert_eq!((health.servers[0].last_term, health.servers[1].last_term), (2, 1));
         assert_eq!((health.servers[2].last_contact, health.servers[2].last_term), (go::Duration(-1), 0));
         assert_eq!(serde_json::to_value(&health.servers[2]).expect("writes")["LastContact"], "-1ns");
     }

@@ -6,7 +6,10 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use shared::kv;
 
 use super::{file::About, *};
-use crate::store::{Command, Store};
+use crate::{
+    samples::{self, Value},
+    store::{Command, Store},
+};
 
 fn put(key: &str, value: &[u8]) -> Command {
     Command::Kv { write: kv::Write { op: kv::Op::Set, key: key.to_owned(), flags: 1, value: value.to_vec() }, at_ms: 5 }
@@ -195,6 +198,28 @@ fn fields_that_are_new_or_missing_do_not_matter() {
     assert_eq!((state.index, state.index_base, state.indexes.kv, state.restored_at), (9, 2, 9, 0));
     assert_eq!(state.kv("a").map(|entry| entry.modify_index), Some(9));
     assert_eq!(state.nodes().count(), 1);
+}
+
+#[test]
+fn every_kind_of_row_is_read_with_the_fields_that_the_next_release_adds() {
+    let kept = include_bytes!("../testdata/snapshot-v1.bin");
+    let (mut newer, mut kinds) = (vec![VERSION], BTreeMap::new());
+    let mut rows = io::Cursor::new(&kept[1..kept.len() - 4]);
+    while rows.position() < rows.get_ref().len() as u64 {
+        let mut row: Value = rmp_serde::from_read(&mut rows).expect("a row");
+        let Value::Map(variant) = &row else { panic!("{row:?} is no row") };
+        let kind = format!("{:?}", variant[0].0);
+        *kinds.entry(kind).or_insert(0) += samples::add_fields(&mut row);
+        rmp_serde::encode::write_named(&mut newer, &row).expect("memory");
+    }
+    assert!(kinds.len() > 4 && kinds.values().all(|added| *added > 0), "{kinds:?}");
+    newer.extend(crc32fast::hash(&newer).to_le_bytes());
+    let written = |bytes: &[u8]| {
+        let mut now = Vec::new();
+        write(&read(bytes).expect("read"), &mut now).expect("memory");
+        now
+    };
+    assert!(written(&newer) == written(kept), "what was added is left out, and all else is as it was");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn Servers(model: Model) -> impl IntoView {
                 <thead>
                     <tr>
                         <th scope="col" class="s-st">"State"</th><th scope="col" class="s-nm">"Server"</th><th scope="col" class="s-ad">"Address"</th>
-                        <th scope="col" class="s-ix n">"Index"</th><th scope="col" class="s-lg">"Lag"</th><th scope="col" class="s-ct">"Last contact"</th>
+                        <th scope="col" class="s-tm n">"Term"</th><th scope="col" class="s-ix n">"Index"</th><th scope="col" class="s-lg">"Lag"</th><th scope="col" class="s-ct">"Last contact"</th>
                         <th scope="col" class="s-ls">"If it is lost"</th><th scope="col" class="s-ve">"Version"</th>
                         <th scope="col" class="s-do"><span class="sr">"Actions"</span></th>
                     </tr>
@@ -148,6 +148,7 @@ fn Line(model: Model, rows: Memo<Vec<Row>>, id: String) -> impl IntoView {
             </td>
             <td class="s-nm"><span class="svc"><a class="nm" href=link(Page::node(&name, "health-checks"))>{name.clone()}</a>{move || view! { <Tag text=row.read().role.clone()/> }}</span></td>
             <td class="s-ad mono mid">{move || row.read().address.clone()}</td>
+            <td class="s-tm n num mono">{move || row.read().term.clone()}</td>
             <td class="s-ix n num mono">{move || row.read().index.clone()}</td>
             <td class="s-lg mid">{move || row.read().lag.clone()}</td>
             <td class="s-ct mid num">{move || row.read().contact.clone()}</td>

@@ -19,7 +19,8 @@ pub(super) async fn run(world: Arc<World>) {
             39..51 => isolate_leader(&world).await,
             51..66 => transfer_and_isolate(&world).await,
             66..74 => drop(tokio::spawn(transfer(world.clone()))),
-            74..80 => bad_network(&world).await,
+            74..79 => bad_network(&world).await,
+            79..85 => stall_disks(&world).await,
             _ => drop(tokio::spawn(change_members(world.clone()))),
         }
     }
@@ -135,6 +136,19 @@ async fn bad_network(world: &Arc<World>) {
     }
     sleep(between(world, 500, 4000)).await;
     world.links.heal();
+}
+
+/// No flush ends for a while: on one machine, or on all, as when they share a disk. Whoever waits for one still has to be heard.
+async fn stall_disks(world: &Arc<World>) {
+    let stalled: Vec<usize> = if world.rng.below(2) == 0 { vec![anybody(world)] } else { (0..world.size()).collect() };
+    let time = between(world, 50, 2000);
+    world.trace.note(&format!("the disks of {stalled:?} stall for {} ms", time.as_millis()));
+    world.evidence().count("stalled disks");
+    stalled.iter().for_each(|at| world.stall(*at, time));
+    // Other trouble may come meanwhile, or not.
+    if world.rng.below(2) == 0 {
+        sleep(time).await;
+    }
 }
 
 /// An operator adds, promotes, demotes or removes a server.

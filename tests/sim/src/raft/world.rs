@@ -201,6 +201,11 @@ impl World {
         tokio::spawn(async move { life.handle.shutdown().await });
     }
 
+    /// No flush on this machine ends before so much time has passed.
+    pub(super) fn stall(&self, at: usize, time: Duration) {
+        self.servers()[at].disk.stall(time);
+    }
+
     /// The present life of a machine that is on.
     pub(super) fn life(&self, at: usize) -> Option<Life> {
         self.servers()[at].life.clone()
@@ -228,6 +233,7 @@ impl World {
         self.trace.note("peace");
         self.links.heal();
         for at in 0..self.size() {
+            self.stall(at, Duration::ZERO);
             self.start(at).await;
         }
     }

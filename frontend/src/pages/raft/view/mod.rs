@@ -103,6 +103,7 @@ pub(crate) struct Row {
     pub(crate) state: (&'static str, &'static str, &'static str),
     /// For how long, in words.
     pub(crate) stable: String,
+    pub(crate) term: String,
     pub(crate) index: String,
     pub(crate) lag: String,
     pub(crate) contact: String,
@@ -163,6 +164,7 @@ fn row(raft: &Raft, server: &Server, led: bool) -> Row {
             (0, false) => String::new(),
             _ => format!("for {}", format::span(held)),
         },
+        term: if server.last_term == 0 { String::new() } else { count(server.last_term) },
         index: if server.last_index == 0 && !own { String::new() } else { count(if own { raft.last_index } else { server.last_index }) },
         lag: match (led, server.lag) {
             (false, _) => String::new(),

@@ -84,6 +84,7 @@ fn every_server_says_what_losing_it_means() {
     all.servers.push(server("n4", "non-voter", true));
     all.servers[2].can_be_lost = true;
     all.servers[0].lag = 2;
+    all.servers[0].last_term = 4;
     all.servers[0].last_contact_ms = Some(11);
     let rows = rows(&all);
     let told: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.state.2, row.loss.1)).collect();
@@ -100,6 +101,7 @@ fn every_server_says_what_losing_it_means() {
     all.servers[2].healthy = false;
     let failed = super::rows(&all).into_iter().find(|row| row.name == "n3").expect("is there");
     assert_eq!((failed.state.2, failed.stable.as_str()), ("Disk failed", "No space left on device"));
+    assert_eq!((rows[1].term.as_str(), rows[3].term.as_str()), ("4", ""));
     assert_eq!((rows[1].lag.as_str(), rows[1].contact.as_str(), rows[2].contact.as_str()), ("2 entries behind", "11 ms ago", "never"));
 }
 
