@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod calls;
 mod changes;
 mod checks;
 mod cli;
