@@ -6,7 +6,10 @@ use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use shared::name;
 
-use crate::rt::Rng;
+use crate::rt::{
+    Rng,
+    durable::{sync_all, sync_dir},
+};
 
 /// The node's id. A new one is on disk before it is used.
 ///
@@ -42,15 +45,35 @@ pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
     // The keys of gossip are kept this way too: nobody else's business.
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
-    file.sync_all()?;
+    sync_all(&file)?;
     fs::rename(&partial, path)?;
-    fs::File::open(directory)?.sync_all()
+    sync_dir(directory)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fs, node_id};
-    use crate::rt::Rng;
+    use super::{fs, node_id, write_durably};
+    use crate::rt::{Rng, flushed::Flushed};
+
+    #[test]
+    fn a_power_cut_leaves_a_small_file_as_it_was_before_or_after() {
+        let (directory, rng) = (tempfile::tempdir().expect("a temporary directory"), Rng::from_seed(1));
+        let flushed = Flushed::watch(directory.path()).recording();
+        let read = |directory: &tempfile::TempDir| fs::read_to_string(directory.path().join("node-id")).ok();
+        let mut before = None;
+        for text in ["first", "second and longer", "third"] {
+            write_durably(&directory.path().join("node-id"), text).expect("written");
+            for moment in flushed.moments() {
+                for found in [moment.worst(), moment.any(&rng), moment.any(&rng)] {
+                    let found = read(&found);
+                    assert!(found == before || found.as_deref() == Some(text), "{found:?}");
+                }
+            }
+            let moment = flushed.now();
+            before = Some(text.to_owned());
+            assert_eq!([read(&moment.worst()), read(&moment.any(&rng))], [before.clone(), before.clone()]);
+        }
+    }
 
     #[test]
     fn an_id_is_drawn_once_and_kept() {

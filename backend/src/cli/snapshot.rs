@@ -22,7 +22,11 @@ use super::{
     read,
 };
 use crate::{
-    rt::{chunks::PIECE, clock, durable::sync_dir},
+    rt::{
+        chunks::PIECE,
+        clock,
+        durable::{sync_all, sync_dir},
+    },
     store::snapshot::file,
 };
 
@@ -92,7 +96,7 @@ async fn save_to(path: &Path, args: &Args, client: &Client) -> Result<u64, Strin
                 None => break,
             }
         }
-        file.sync_all().map_err(failed)?;
+        sync_all(&file).map_err(failed)?;
         let again = BufReader::new(open(unverified)?);
         let (found, _) = file::check(again).map_err(|why| format!("Error verifying snapshot file: {why}"))?;
         fs::rename(unverified, path).map_err(|why| format!("Error renaming {:?} to {path:?}: {}", unverified, words(&why)))?;

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use super::*;
+use crate::rt::flushed::{Flushed, is_of_sled};
 
 fn put(table: &'static str, key: &str, value: &str) -> Change {
     Change::Put { table, key: key.to_owned(), value: value.as_bytes().to_vec() }
@@ -57,6 +58,21 @@ async fn batches_of_many_callers_are_all_there_after_reopening() {
         tokio::task::yield_now().await;
     };
     assert_eq!(rows(&db, "checks").len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_there_after_a_power_cut() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let flushed = Flushed::watch(dir.path()).beside(is_of_sled);
+    let db = LocalDb::open(Some(dir.path())).expect("opens");
+    // The last one lies in a file of its own.
+    for (number, size) in [1, 2000, 700 << 10].into_iter().enumerate() {
+        db.commit(vec![put("services", &number.to_string(), &"x".repeat(size))]).await.expect("stores");
+        let found = flushed.now().worst();
+        let found = LocalDb::open(Some(found.path())).expect("opens");
+        assert_eq!(rows(&found, "services"), rows(&db, "services"));
+        assert_eq!(rows(&db, "services").len(), number + 1);
+    }
 }
 
 /// The database file of a directory, without the blank end that it is created with.

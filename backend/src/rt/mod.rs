@@ -7,6 +7,8 @@ pub mod chunks;
 pub mod clock;
 pub mod durable;
 pub mod executor;
+#[cfg(test)]
+pub(crate) mod flushed;
 pub mod net;
 pub mod rng;
 pub mod tasks;

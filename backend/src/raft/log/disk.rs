@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::rt::durable::sync_dir;
+use crate::rt::durable::{sync_data, sync_dir};
 
 /// A directory of segment files.
 pub(super) trait Disk: Send + Sync + 'static {
@@ -114,6 +114,6 @@ impl Blocks for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        sync_data(self)
     }
 }

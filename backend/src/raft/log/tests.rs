@@ -1,6 +1,6 @@
 //! Every log store: openraft's own suite, crashes that lose what was not flushed, damage.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use openraft::{
     EntryPayload, RaftLogReader as _,
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     disk::{self as disk_files, Disk as _},
+    tree::PURGE_BATCH,
     *,
 };
 use crate::{
@@ -24,7 +25,10 @@ use crate::{
         machine::{Machine, Origin},
         types::{Entry, NodeId, Types},
     },
-    rt::{Clock, Rng, Tasks, clock},
+    rt::{
+        Clock, Rng, Tasks, clock,
+        flushed::{Flushed, is_of_sled},
+    },
     store::{Command, Store},
 };
 
@@ -386,81 +390,74 @@ async fn the_cache_keeps_no_more_bytes_than_it_may_and_older_entries_come_from_d
     assert_eq!(format!("{:?}", log.try_get_log_entries(5..7).await.expect("reads")), format!("{:?}", [large(5), large(6)]));
 }
 
-/// How long the longest append took beside the purge of some segments of the default size on a real disk; printed.
+/// A directory whose files are removed only once that is allowed, as slowly as a disk may be.
+struct Reluctant {
+    files: disk_files::Directory,
+    allowed: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl disk_files::Disk for Reluctant {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.files.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn disk_files::Blocks>> {
+        self.files.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn disk_files::Blocks>> {
+        self.files.open(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        // Until the other end is gone; a test that fails must end.
+        let allowed = self.allowed.lock().expect("no panic").recv_timeout(Duration::from_secs(30));
+        assert_ne!(allowed, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "nobody allowed it");
+        self.files.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.files.sync()
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.files.shown(name)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_many_segments_does_not_stall_appends() {
-    const SEGMENT: u64 = 4 << 20;
+async fn appends_go_on_however_long_the_purge_of_many_segments_takes() {
     let (dir, tasks) = (tempfile::tempdir().expect("temp dir"), Tasks::new());
-    let opened = wal::open(Arc::new(disk_files::Directory::open(dir.path()).expect("opens")), SEGMENT).expect("opens");
+    let (allow, allowed) = std::sync::mpsc::channel();
+    let files = disk_files::Directory::open(dir.path()).expect("opens");
+    let opened = wal::open(Arc::new(Reluctant { files, allowed: allowed.into() }), 4096).expect("opens");
     let mut log = LogStore::with_cache(opened, &tasks, Place::Threads(tasks.clone()), 1 << 20).expect("opens").0;
-    let large = |index: u64| {
-        let write = kv::Write { op: kv::Op::Set, key: index.to_string(), flags: 0, value: vec![7; 16 << 10] };
-        Entry::new(log_id(1, index), EntryPayload::Normal(Logged::Known(Command::Kv { write, at_ms: 1 })))
+    let segments = || std::fs::read_dir(dir.path()).expect("lists").count();
+    let append = async |log: &mut LogStore, index: u64| {
+        let appended = clock::timeout(Duration::from_secs(20), log.blocking_append([entry(1, index)])).await;
+        appended.unwrap_or_else(|_| panic!("entry {index} waits for the purge")).expect("appends");
     };
-    let mut next = 0;
-    while next < 3000 {
-        log.blocking_append((next..next + 100).map(large)).await.expect("appends");
-        next += 100;
+    for index in 0..200 {
+        append(&mut log, index).await;
     }
-    let files = || std::fs::read_dir(dir.path()).expect("lists").count();
-    let before = files();
+    let before = segments();
     assert!(before > 8, "{before} files");
-    log.purge(log_id(1, 2990)).await.expect("purges");
-    let mut longest = Duration::ZERO;
+    log.purge(log_id(1, 190)).await.expect("purges");
+    for index in 200..220 {
+        append(&mut log, index).await;
+    }
+    assert!(segments() >= before, "nothing is removed yet");
+    drop(allow);
     let deadline = clock::Instant::now() + Duration::from_secs(20);
-    while files() > 3 {
-        let began = clock::Instant::now();
-        log.blocking_append([large(next)]).await.expect("appends");
-        longest = longest.max(began.elapsed());
-        next += 1;
-        assert!(clock::Instant::now() < deadline, "{} of {before} files are left", files());
-    }
-    println!("longest append beside the removal of {} segments of 4 MiB: {longest:?}", before - files());
-    assert_eq!(entries(&mut log).await.first().map(openraft::entry::RaftEntry::index), Some(2991));
-}
-
-/// Files by their path below a directory.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut left) = (BTreeMap::new(), vec![dir.to_owned()]);
-    while let Some(at) = left.pop() {
-        for path in std::fs::read_dir(at).expect("lists").map(|entry| entry.expect("lists").path()) {
-            if path.is_dir() {
-                left.push(path);
-            } else {
-                let below = path.strip_prefix(dir).expect("lies below").to_owned();
-                found.insert(below, std::fs::read(&path).expect("reads"));
-            }
+    for index in 220.. {
+        append(&mut log, index).await;
+        if segments() <= 5 {
+            break;
         }
+        assert!(clock::Instant::now() < deadline, "{} of {before} files are left", segments());
+        log.purge(log_id(1, index - 5)).await.expect("purges");
     }
-    found
-}
-
-/// What a crash during the last flush may leave: of each sector one of the two versions, of each new or removed file chance decides.
-fn crashed(flushed: &BTreeMap<PathBuf, Vec<u8>>, now: &BTreeMap<PathBuf, Vec<u8>>, rng: &Rng) -> TempDir {
-    const SECTOR: usize = 512;
-    let dir = tempfile::tempdir().expect("temp dir");
-    std::fs::create_dir_all(dir.path().join("blobs")).expect("creates");
-    for path in flushed.keys().chain(now.keys().filter(|path| !flushed.contains_key(*path))) {
-        let bytes = match (flushed.get(path), now.get(path)) {
-            (Some(old), Some(new)) => {
-                let length = if rng.below(2) == 0 { old.len() } else { new.len() };
-                let mut mixed = vec![0; length];
-                for (at, sector) in mixed.chunks_mut(SECTOR).enumerate() {
-                    let from = if rng.below(2) == 0 { old } else { new };
-                    let from = from.get(at * SECTOR..).unwrap_or_default();
-                    let shared = from.len().min(sector.len());
-                    sector[..shared].copy_from_slice(&from[..shared]);
-                }
-                mixed
-            }
-            (Some(only), None) | (None, Some(only)) if rng.below(2) == 0 => only.clone(),
-            _ => continue,
-        };
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("creates");
-        std::fs::write(path, bytes).expect("writes");
-    }
-    dir
+    assert!(entries(&mut log).await.first().is_some_and(|first| first.index() >= 191));
 }
 
 fn model(opened: &Opened) -> Model {
@@ -491,16 +488,16 @@ fn sled_found_after_a_crash_in_a_flush_has_all_of_it_or_nothing() {
         let (rng, mut term) = (Rng::from_seed(seed), 0);
         let (mut dir, mut history) = (tempfile::tempdir().expect("temp dir"), None::<History>);
         for _ in 0..5 {
-            let mut opened = tree::open(dir.path()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let flushed = Flushed::watch(dir.path()).beside(is_of_sled).recording();
+            let mut opened = open(&dir.path().join("raft"), "sled").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             let found = model(&opened);
             if let Some(before) = history {
                 before.check(&found, &format!("seed {seed}"));
             }
             let (mut now, mut head) = (History::from(found), opened.head.clone());
-            let mut flushed = files(dir.path());
             for _ in 0..=rng.below(6) {
                 opened.backend.sync().expect("flushes");
-                (now.durable, flushed) = (now.states.len() - 1, files(dir.path()));
+                now.durable = now.states.len() - 1;
                 term += 1;
                 for step in (0..=rng.below(3)).flat_map(|_| now.now().choose(term, &rng)).collect::<Vec<_>>() {
                     // Chosen one after the other from the same state: only those that still fit count.
@@ -515,11 +512,81 @@ fn sled_found_after_a_crash_in_a_flush_has_all_of_it_or_nothing() {
                     }
                 }
             }
+            // The power goes while this is flushed, or now and then right after it.
+            drop(flushed.moments());
             opened.backend.sync().expect("flushes");
-            let after = crashed(&flushed, &files(dir.path()), &rng);
+            let mut moments = flushed.moments();
+            let moment = if rng.below(4) == 0 {
+                now.durable = now.states.len() - 1;
+                flushed.now()
+            } else {
+                moments.swap_remove(usize::try_from(rng.below(moments.len() as u64)).expect("fits"))
+            };
+            let after = if rng.below(4) == 0 { moment.worst() } else { moment.any(&rng) };
             drop(opened);
             (dir, history) = (after, Some(now));
         }
         assert!(term > 5, "seed {seed} did little");
+    }
+}
+
+/// On a real disk, whose page cache shows also what was never flushed: what is acknowledged is there after a power cut that
+/// leaves nothing else, and whatever else it leaves does no harm.
+async fn check_power_cuts(backend: &str, reopen: impl Fn(&Path) -> io::Result<Opened>) {
+    let (dir, tasks, rng) = (tempfile::tempdir().expect("temp dir"), Tasks::new(), Rng::from_seed(1));
+    let flushed = Flushed::watch(dir.path()).beside(is_of_sled);
+    let opened = reopen(dir.path()).expect("opens");
+    let mut log = LogStore::with_cache(opened, &tasks, Place::Threads(tasks.clone()), 0).expect("opens").0;
+    for index in 0..20 {
+        if index % 5 == 0 {
+            log.save_vote(&Vote::new(index + 1, NodeId::from(1))).await.expect("saves");
+        }
+        log.blocking_append([entry(1, index)]).await.expect("appends");
+        if index == 12 {
+            log.purge(log_id(1, 7)).await.expect("purges");
+        }
+        let now = flushed.now();
+        for (what, found) in [("the worst", now.worst()), ("any", now.any(&rng))] {
+            let found = model(&reopen(found.path()).unwrap_or_else(|error| panic!("{backend}, entry {index}, {what}: {error}")));
+            assert_eq!(found.entries.keys().next_back(), Some(&index), "{backend}, {what}");
+            assert_eq!(found.entries.len() as u64, index + 1 - found.purged.map_or(0, |id| id.index() + 1), "{backend}, {what}");
+            assert_eq!(found.vote, Some(Vote::new(index / 5 * 5 + 1, NodeId::from(1))), "{backend}, {what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_there_after_a_power_cut() {
+    check_power_cuts("wal", |dir| open(&dir.join("raft"), "wal")).await;
+    check_power_cuts("sled", |dir| open(&dir.join("raft"), "sled")).await;
+    // With many segments.
+    check_power_cuts("small segments", |dir| wal::open(Arc::new(disk_files::Directory::open(&dir.join("wal"))?), 1024)).await;
+}
+
+#[test]
+fn sled_removes_a_long_purged_log_little_by_little_also_after_a_restart() {
+    const ENTRIES: u64 = 3 * PURGE_BATCH + 500;
+    let dir = tempfile::tempdir().expect("temp dir");
+    let mut opened = tree::open(dir.path()).expect("opens");
+    for index in 0..ENTRIES {
+        opened.backend.append(index, b"x").expect("is taken");
+    }
+    opened.backend.sync().expect("flushes");
+    let mut head = opened.head.clone();
+    head.purged = Some(log_id(1, ENTRIES - 1));
+    opened.backend.set_head(&head).expect("is taken");
+    opened.backend.purge_to(ENTRIES - 1).expect("is taken");
+    let left = |opened: &Opened| opened.reader.read(0, u64::MAX, usize::MAX).expect("reads").len() as u64;
+    assert_eq!(left(&opened), ENTRIES, "nobody waits for it");
+    opened.backend.sync().expect("flushes");
+    assert_eq!(left(&opened), ENTRIES - PURGE_BATCH);
+    drop(opened);
+    // The rest is as purged as before, and is not read anew.
+    let mut opened = tree::open(dir.path()).expect("opens");
+    assert_eq!((opened.range, left(&opened)), (None, ENTRIES - PURGE_BATCH));
+    for round in 2..=4 {
+        opened.backend.append(ENTRIES + round - 2, b"y").expect("goes on meanwhile");
+        opened.backend.sync().expect("flushes");
+        assert_eq!(left(&opened), ENTRIES.saturating_sub(round * PURGE_BATCH) + round - 1, "flush {round}");
     }
 }

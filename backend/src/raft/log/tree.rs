@@ -11,7 +11,7 @@ use crate::{
 /// sled's page cache; a hint.
 const CACHE_BYTES: u64 = 64 << 20;
 /// Entries removed with one flush at most: removing a whole log at once stalls it long enough to lose the leadership.
-const PURGE_BATCH: u64 = 1000;
+pub(super) const PURGE_BATCH: u64 = 1000;
 const HEAD_KEY: &[u8] = b"head";
 
 /// The writing side.

@@ -17,7 +17,7 @@ use std::{
 use super::{Contents, Head, Image};
 use crate::{
     raft::codec,
-    rt::durable::sync_dir,
+    rt::durable::{sync_all, sync_data, sync_dir},
     store::{self, State},
 };
 
@@ -51,6 +51,9 @@ impl Archive {
     /// Creates the directory if need be and removes what was never finished.
     pub(in crate::raft) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
+        if let Some(parent) = dir.parent() {
+            sync_dir(parent)?;
+        }
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -133,7 +136,7 @@ impl Archive {
         let path = self.dir.join(format!("{term}-{index}"));
         let mut file = File::create(unfinished.join(META))?;
         file.write_all(&codec::encode(&head)?)?;
-        file.sync_all()?;
+        sync_all(&file)?;
         sync_dir(unfinished)?;
         // A snapshot of the same entry has the same state; the other server's or the rebuilt one replaces it.
         remove_if_there(&path)?;
@@ -191,13 +194,13 @@ impl Steps {
         self.file.write_all(&self.buffer)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        self.file.sync_data()
+        sync_data(&self.file)
     }
 
     /// Flushes the rest; answers how many bytes there are.
     pub(super) fn finish(mut self) -> io::Result<u64> {
         self.step()?;
-        self.file.sync_all()?;
+        sync_all(&self.file)?;
         Ok(self.written)
     }
 }
@@ -223,7 +226,11 @@ mod tests {
     use openraft::vote::RaftLeaderId as _;
 
     use super::*;
-    use crate::raft::types;
+    use crate::{
+        raft::types,
+        rt::{Rng, flushed::Flushed},
+        store::{Command, Store},
+    };
 
     fn head(term: u64, index: u64) -> Head {
         let leader = openraft::impls::leader_id_std::LeaderId::new(term, types::NodeId::default()).to_committed();
@@ -286,5 +293,47 @@ mod tests {
         let archive = Archive::open(dir.path()).expect("opens");
         assert_eq!(newest(&archive), None);
         assert!(!dir.path().join("tmp-3-7").exists());
+    }
+
+    /// A state with so many keys.
+    fn state(keys: u64) -> State {
+        let store = Store::new();
+        let put = |at: u64| {
+            let write = shared::kv::Write { op: shared::kv::Op::Set, key: format!("k{at}"), flags: 0, value: vec![7; 300] };
+            (at, Command::Kv { write, at_ms: at })
+        };
+        store.commit(&(1..=keys).map(put).collect::<Vec<_>>());
+        State::clone(&store.state())
+    }
+
+    #[test]
+    fn a_power_cut_while_a_snapshot_is_saved_leaves_that_or_the_one_before() {
+        let (dir, rng) = (tempfile::tempdir().expect("temp dir"), Rng::from_seed(1));
+        let flushed = Flushed::watch(dir.path()).recording();
+        let archive = Archive::open(&dir.path().join("snapshots")).expect("opens");
+        let found = |dir: &tempfile::TempDir| {
+            let found = Archive::open(&dir.path().join("snapshots")).expect("opens").newest().expect("lists");
+            assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+            found.newest.map(|(image, state)| {
+                assert_eq!(state.index, image.head.place().1);
+                state.index
+            })
+        };
+        let (mut before, mut cuts) = (None, 0);
+        // More than are kept, the last one of several pieces.
+        for keys in [10, 20, 30, 40, 10_000] {
+            archive.save(head(1, keys), &state(keys)).expect("saves");
+            for moment in flushed.moments() {
+                cuts += 1;
+                for dir in [moment.worst(), moment.any(&rng), moment.any(&rng)] {
+                    let found = found(&dir);
+                    assert!(found == before || found == Some(keys), "{found:?} of {before:?} and {keys}");
+                }
+            }
+            let moment = flushed.now();
+            assert_eq!([found(&moment.worst()), found(&moment.any(&rng))], [Some(keys); 2], "it said that it is on disk");
+            before = Some(keys);
+        }
+        assert!(cuts > 20, "{cuts}");
     }
 }

@@ -1,5 +1,6 @@
 //! Whole nodes: a single server in memory and on disk, killed and reopened; three servers over an in-memory transport.
 
+mod powercuts;
 mod reversion;
 mod stalls;
 
