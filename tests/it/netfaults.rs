@@ -3,7 +3,10 @@
 //!
 //! Needs root, iproute2 and nftables; where namespaces cannot be made these tests fail and say so.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tests::{
@@ -33,18 +36,33 @@ fn writes(what: &str, agent: &Client) {
     wait_within(what, DEADLINE, || (agent.request("PUT", "/v1/kv/probe", &[], b"x").ok()?.status == 200).then_some(()));
 }
 
-/// Waits until a member refuses default reads and writes, and checks that it answers stale ones and says how stale they are.
+/// Waits until a member that was just cut off refuses what may be no longer true, and checks that it answers what may be stale and says
+/// how stale it is. A consistent read is never answered.
 fn only_stale(agent: &Client) {
-    let refused = |method: &str| {
-        let answer = agent.request(method, "/v1/kv/before", &[], b"").ok()?;
+    let agent = *agent;
+    let refuses = move |method: &str, target: &str| {
+        let answer = agent.request(method, target, &[], b"").ok()?;
         (answer.status == 500 && answer.text() == "No cluster leader").then_some(())
     };
-    wait_within("default reads to be refused", DEADLINE, || refused("GET"));
-    wait_within("writes to be refused", DEADLINE, || refused("PUT"));
+    // Each of them is held back for a while in the hope of a leader: all at once.
+    let refused = |what: &'static str, method: &'static str, target: &'static str| {
+        thread::spawn(move || wait_within(what, DEADLINE, || refuses(method, target)))
+    };
+    let waiting = [
+        refused("default reads to be refused", "GET", "/v1/kv/before"),
+        refused("writes to be refused", "PUT", "/v1/kv/refused"),
+        refused("reads that are too stale to be refused", "GET", "/v1/kv/before?max_stale=1s"),
+    ];
     let consistent = agent.get("/v1/kv/before?consistent");
     assert_eq!((consistent.status, consistent.text().as_str()), (500, "No cluster leader"));
-    let stale = agent.get("/v1/kv/before?stale&raw");
-    assert_eq!((stale.status, stale.text().as_str(), stale.header("X-Consul-Knownleader")), (200, "here", Some("false")));
+    waiting.into_iter().for_each(|waiting| waiting.join().expect("it is refused"));
+    for target in ["/v1/kv/before?stale&raw", "/v1/kv/before?max_stale=10m&raw"] {
+        let (asked, stale) = (Instant::now(), agent.get(target));
+        assert_eq!((stale.status, stale.text().as_str(), stale.header("X-Consul-Knownleader")), (200, "here", Some("false")), "{target}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{target}: nobody was waited for");
+        let contact = stale.header("X-Consul-Lastcontact").and_then(|text| text.parse::<u64>().ok());
+        assert!(contact.is_some_and(|ms| ms > 1_000), "{target}: the last contact was {contact:?} ms ago");
+    }
     assert_eq!(agent.get("/v1/status/leader").text().trim(), "\"\"");
 }
 

@@ -14,7 +14,7 @@ impl Node {
         let metrics = self.metrics.borrow_watched();
         let leader = metrics.current_leader.filter(|_| !cut_off && metrics.running_state.is_ok());
         let known = leader.is_some_and(|id| metrics.membership_config.membership().get_node(&id).is_some());
-        Contact { leader_known: known, last_ms: self.last_contact_ms(&metrics) }
+        Contact { leader_known: known, last_ms: self.last_contact_ms(&metrics, cut_off) }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -37,7 +37,7 @@ impl Node {
         let last_quorum_ms = match metrics.state {
             // A quorum by itself at any time; openraft only notes the election.
             ServerState::Leader if voters == [self.id] => Some(0),
-            ServerState::Leader => metrics.last_quorum_acked.map(|acked| u64::try_from(acked.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            ServerState::Leader => heard(metrics.last_quorum_acked),
             _ => None,
         };
         let replicas = metrics.replication.iter().flatten().map(|(id, matched)| Replica {
@@ -53,7 +53,7 @@ impl Node {
         Status {
             replicas: replicas.collect(),
             failure: self.failure_of(&metrics.running_state),
-            last_contact_ms: self.last_contact_ms(&metrics),
+            last_contact_ms: self.last_contact_ms(&metrics, cut_off),
             role: role(metrics.state).to_owned(),
             term: metrics.current_term,
             leader,
@@ -79,10 +79,10 @@ impl Node {
         }
     }
 
-    /// Since when nothing was heard of the leader: 0 on the leader itself.
-    fn last_contact_ms(&self, metrics: &Told) -> Option<u64> {
+    /// Since when nothing was heard of the leader: 0 on the leader itself, as long as nobody can have gone on without it.
+    fn last_contact_ms(&self, metrics: &Told, cut_off: bool) -> Option<u64> {
         if metrics.state == ServerState::Leader {
-            return Some(0);
+            return if cut_off { heard(metrics.last_quorum_acked) } else { Some(0) };
         }
         let heard = *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
