@@ -13,6 +13,7 @@ mod calls;
 mod changes;
 mod checks;
 mod cli;
+mod client;
 mod cluster;
 mod dns;
 mod durability;

@@ -13,6 +13,7 @@ use tests::{
     http::Client,
     node::{Product, Start, muster},
     wait::{wait_until, wait_within},
+    workload::{Workload, agents, agree},
 };
 
 /// Servers that get their vote soon.
@@ -110,11 +111,14 @@ fn servers_given_the_same_file_agree_and_keep_what_only_one_of_them_has() {
     let leader = cluster.leader();
     write(&cluster.members[leader].node().http, "all", 20);
     // Two stand still while the other three acknowledge more; then two of these three are lost.
+    let load = Workload::start(agents(&cluster));
+    load.more("writes with five", 50);
     let others = cluster.others(leader);
     let behind = [others[0], others[1]];
     let lost = [others[2], others[3]];
     behind.iter().for_each(|place| cluster.members[*place].kill());
     write(&cluster.members[leader].node().http, "three", 30);
+    load.more("writes with three", 30);
     lost.iter().for_each(|place| cluster.members[*place].kill());
     stop(&mut cluster, leader);
     // The leader's copy is the only one of the last writes. The addresses alone are enough: the log knows the ids.
@@ -142,6 +146,10 @@ fn servers_given_the_same_file_agree_and_keep_what_only_one_of_them_has() {
     cluster.members[leader].kill();
     wait_within("writes without one", DEADLINE, || (late.request("PUT", "/v1/kv/a", &[], b"2").ok()?.status == 200).then_some(()));
     check(&late, "three", 30);
+    load.more("writes with two of three", 30);
+    load.check(&late);
+    cluster.members.retain(|member| member.node.is_some());
+    agree(&cluster);
 }
 
 #[test]
@@ -263,6 +271,8 @@ fn a_server_whose_disk_is_full_steps_down_says_why_and_comes_back() {
     }
     let (full, other) = (cluster.members[0].node().http, cluster.members[1].node().http);
     write(&full, "before", 20);
+    let load = Workload::start(agents(&cluster));
+    load.more("writes with room", 50);
     disk.fill();
 
     // A page may have some room left; the first write that does not fit is the last it takes.
@@ -276,6 +286,7 @@ fn a_server_whose_disk_is_full_steps_down_says_why_and_comes_back() {
         (other.request("PUT", "/v1/kv/first", &[], b"x").ok()?.status == 200).then_some(())
     });
     write(&other, "without", 20);
+    load.more("writes beside the full server", 50);
     let stale = full.get("/v1/kv/before/7?stale&raw");
     assert_eq!((stale.status, stale.text().as_str()), (200, "x"));
     let raft = full.get("/v1/muster/raft?stale").json();
@@ -311,6 +322,9 @@ fn a_server_whose_disk_is_full_steps_down_says_why_and_comes_back() {
     });
     check(&full, "before", 20);
     check(&full, "without", 20);
+    load.more("writes through everybody", 50);
+    load.check(&full);
+    agree(&cluster);
     drop(cluster);
     drop(disk);
 }

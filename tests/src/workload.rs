@@ -130,6 +130,7 @@ fn write(agent: &Client, register: u64, next: &AtomicU64, now: impl Fn() -> u64)
         Ok(answer) if answer.status == 200 => Some(now()),
         // Refused before anything was done: if it was done after all, some read shows it and nothing explains it.
         Ok(answer) if ["No cluster leader", "No known Consul servers"].contains(&answer.text().as_str()) => return None,
+        Ok(answer) if answer.text().starts_with("this server's disk failed: ") => return None,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return None,
         _ => None,
     };
