@@ -70,3 +70,30 @@ pub(super) struct Stay {
     /// How it ends.
     pub(super) end: End,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use foca::{Codec as _, PostcardCodec, State};
+
+    use super::*;
+
+    /// Bytes of a member in a packet.
+    fn size(address: SocketAddr, number: (u64, u32), node: NodeId) -> usize {
+        let identity = Identity { node, address, incarnation: number.0, meta_version: number.1 };
+        let mut bytes = Vec::new();
+        PostcardCodec.encode_member(&foca::Member::new(identity, u16::MAX, State::Suspect), &mut bytes).expect("encodes");
+        bytes.len()
+    }
+
+    /// A packet has two in its head and one for each update. Numbers are as long as they are large, nothing else varies, and whatever
+    /// a member tells of itself is not in it.
+    #[test]
+    fn an_identity_is_small_whatever_it_holds() {
+        let (v4, v6) = (SocketAddr::from(([255; 4], u16::MAX)), SocketAddr::from((Ipv6Addr::from([255; 16]), u16::MAX)));
+        let (largest, now) = ((u64::MAX, u32::MAX), (1_700_000_000_000, 3));
+        assert_eq!([size(v4, now, NodeId::max()), size(v4, now, NodeId::nil())], [36, 36]);
+        assert_eq!([size(v4, largest, NodeId::max()), size(v6, largest, NodeId::max())], [44, 56]);
+    }
+}

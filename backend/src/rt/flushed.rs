@@ -43,6 +43,8 @@ struct Watched {
     flushed: Tree,
     /// Open as long as this is watched, so that no inode is given to another file.
     held: BTreeMap<Id, File>,
+    /// Flushes so far.
+    count: usize,
     /// What there was right before every flush, if that is wanted.
     moments: Option<Vec<Moment>>,
     /// Names of files that somebody else flushes.
@@ -120,6 +122,7 @@ pub(super) fn look(file: &File) -> Option<Seen> {
 pub(super) fn note(seen: Option<Seen>) {
     let Some(Seen { id, path, bytes }) = seen else { return };
     for watched in watched().iter_mut().filter(|watched| path.starts_with(&watched.path)) {
+        watched.count += 1;
         match &bytes {
             Some(bytes) => drop(watched.flushed.files.insert(id, Arc::new(bytes.clone()))),
             None => {
@@ -155,7 +158,7 @@ impl Flushed {
         let flushed = Tree::scan(&path, &mut held);
         let mut all = watched();
         let number = all.last().map_or(1, |last| last.number + 1);
-        all.push(Watched { number, path, root, flushed, held, moments: None, others: |_| false });
+        all.push(Watched { number, path, root, flushed, held, count: 0, moments: None, others: |_| false });
         Self(number)
     }
 
@@ -178,6 +181,11 @@ impl Flushed {
     /// As it is now.
     pub(crate) fn now(&self) -> Moment {
         self.with(Watched::moment)
+    }
+
+    /// How often something in it was flushed.
+    pub(crate) fn count(&self) -> usize {
+        self.with(|watched| watched.count)
     }
 
     /// What there was right before every flush since the last call.

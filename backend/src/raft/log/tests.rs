@@ -590,3 +590,27 @@ fn sled_removes_a_long_purged_log_little_by_little_also_after_a_restart() {
         assert_eq!(left(&opened), ENTRIES.saturating_sub(round * PURGE_BATCH) + round - 1, "flush {round}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_flush_covers_many_appends() {
+    for backend in ["wal", "sled"] {
+        let (dir, tasks) = (tempfile::tempdir().expect("temp dir"), Tasks::new());
+        let flushed = Flushed::watch(dir.path());
+        let opened = open(&dir.path().join("raft"), backend).expect("opens");
+        let mut log = LogStore::with_cache(opened, &tasks, Place::Threads(tasks.clone()), 0).expect("opens").0;
+        log.blocking_append([entry(1, 0)]).await.expect("appends");
+        let before = flushed.count();
+        let mut waiting = Vec::new();
+        for index in 1..=500 {
+            let (sender, receiver) = Types::oneshot();
+            log.append([entry(1, index)], IOFlushed::signal(sender)).await.expect("is queued");
+            waiting.push(receiver);
+        }
+        for receiver in waiting {
+            receiver.await.expect("is answered").expect("is flushed");
+        }
+        let flushes = flushed.count() - before;
+        println!("{backend}: {flushes} flushes for 500 appends");
+        assert!((1..=50).contains(&flushes), "{backend}: {flushes} flushes for 500 appends");
+    }
+}

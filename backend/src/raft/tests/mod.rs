@@ -1,6 +1,7 @@
 //! Whole nodes: a single server in memory and on disk, killed and reopened; three servers over an in-memory transport.
 
 mod powercuts;
+mod releases;
 mod reversion;
 mod stalls;
 
@@ -15,7 +16,10 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use shared::kv;
 
 use super::*;
-use crate::rt::{chunks::Chunks, clock};
+use crate::{
+    rt::{chunks::Chunks, clock},
+    samples,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -276,6 +280,9 @@ struct Servers {
     deaf: BTreeSet<String>,
     /// Bytes of the longest message with log entries.
     longest: usize,
+    /// These are of a later release, whose messages and answers have more fields; and how many fields they added.
+    newer: BTreeSet<String>,
+    added: usize,
 }
 
 struct Port(Hub, String);
@@ -289,7 +296,8 @@ impl Transport for Port {
         }
         match self.server(peer) {
             Some(server) => {
-                let answer = server.receive(&message).await;
+                let answer = server.receive(&self.0.worded_by(&self.1, message)).await;
+                let answer = self.0.worded_by(&peer.address, answer);
                 if self.0.0.lock().unwrap_or_else(PoisonError::into_inner).deaf.contains(&self.1) {
                     std::future::pending::<()>().await;
                 }
@@ -301,7 +309,10 @@ impl Transport for Port {
 
     async fn send_snapshot(&self, peer: &Peer, offer: Vec<u8>, contents: Chunks) -> Result<Vec<u8>, TransportError> {
         match self.server(peer) {
-            Some(server) => Ok(server.receive_snapshot(&offer, contents).await),
+            Some(server) => {
+                let answer = server.receive_snapshot(&self.0.worded_by(&self.1, offer), contents).await;
+                Ok(self.0.worded_by(&peer.address, answer))
+            }
             None => Err(TransportError::Unreachable(peer.address.clone())),
         }
     }
@@ -316,6 +327,17 @@ impl Port {
 }
 
 impl Hub {
+    /// What a server says, as its release words it.
+    fn worded_by(&self, address: &str, bytes: Vec<u8>) -> Vec<u8> {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !servers.newer.contains(address) {
+            return bytes;
+        }
+        let mut tree = codec::decode(&bytes).expect("is ours");
+        servers.added += samples::add_fields(&mut tree);
+        codec::encode(&tree).expect("encodes")
+    }
+
     fn cut(&self, address: &str, cut: bool) {
         let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cut {

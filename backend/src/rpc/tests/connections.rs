@@ -384,3 +384,36 @@ async fn one_connection_carries_thousands_of_calls() {
     println!("{done} calls on one connection: {:.0} a second", f64::from(done) / began.elapsed().as_secs_f64());
     assert_eq!(pool.connections(), 1);
 }
+
+/// Whether the other side closes a new connection instead of answering on it.
+async fn is_refused(server: SocketAddr) -> bool {
+    let mut stream = net::connect(server, SOON).await.expect("the kernel takes it");
+    let mut rest = [0; 64];
+    // A connection that is taken begins with the settings of HTTP/2.
+    clock::timeout(SOON, stream.read(&mut rest)).await.expect("one or the other").map_or(true, |read| read == 0)
+}
+
+#[tokio::test]
+async fn one_address_has_only_as_many_connections_as_it_may_and_gets_a_new_one_once_one_ended() {
+    let (counting, _go_on) = Counting::new("one");
+    let server = Running::with(counting, |inbound| Inbound { connections_max: 1, ..inbound }).await;
+    let runtime = Runtime::system();
+    let first = Pool::new(quick(), runtime.clone());
+    let ask = async |pool: &Pool| pool.call(server.address, &Request::default(), Leader {}.into()).await;
+    ask(&first).await.expect("the first is taken");
+    for _ in 0..3 {
+        assert!(is_refused(server.address).await, "a second one at once");
+    }
+    let second = Pool::new(quick(), Runtime::system());
+    let error = ask(&second).await.expect_err("no room").to_string();
+    assert!(error.starts_with("rpc error"), "{error}");
+    // Calls of the one that was taken share it.
+    let calls = futures_util::future::join_all((0..50).map(|_| ask(&first))).await;
+    assert!(calls.iter().all(Result::is_ok));
+    drop(first);
+    assert!(runtime.tasks.stop(SOON).await, "its connection ends");
+    let deadline = clock::Instant::now() + SOON;
+    while let Err(error) = ask(&second).await {
+        assert!(clock::Instant::now() < deadline, "{error}");
+    }
+}

@@ -1,5 +1,9 @@
 //! Pools: one alone on sockets, several in memory under a paused clock.
 
+mod releases;
+mod rollout;
+mod upkeep;
+
 use std::time::Duration;
 
 use super::*;
