@@ -8,6 +8,8 @@
     reason = "tests live outside the seams"
 )]
 
+mod address;
+mod admission;
 mod agent;
 mod calls;
 mod changes;

@@ -1,7 +1,8 @@
 //! Forming a cluster: once as many servers as expected are there and none of them belongs to one.
 //!
 //! Two clusters can never come of one pool: the server with the lowest UUID forms it, and only when every other one sees exactly
-//! the same servers. Contract: cluster, sections "Admission" and "Raft", row "Bootstrap".
+//! the same servers and expects as many. Once there is a cluster nobody asks what was expected, as in Consul: who joins is added.
+//! Contract: cluster, sections "Admission" and "Raft", row "Bootstrap".
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,6 +23,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 enum Plan {
     /// Not yet; why.
     Wait(String),
+    /// Never, as these servers were started; why.
+    Refuse(String),
     /// Form a cluster of these.
     Form(Vec<Peer>),
 }
@@ -38,6 +41,21 @@ fn servers(members: &[Member], datacenter: &str) -> BTreeMap<String, Peer> {
     members.iter().filter_map(of).collect()
 }
 
+/// How many servers a member waits for before they form a cluster.
+fn expected_by(member: &Member) -> Option<u32> {
+    member.tags.get("expect").and_then(|text| text.parse().ok())
+}
+
+/// Says that a server that is added to a cluster was started to form another one than this.
+pub(super) fn warn_of_expectation(server: &Server, members: &[Member], added: &Peer) {
+    let ours = server.options.bootstrap_expect;
+    let member = members.iter().find(|member| member.tags.get("id") == Some(&added.id));
+    if let Some(theirs) = member.and_then(expected_by).filter(|theirs| ours != 0 && *theirs != ours) {
+        let why = "the cluster is formed, bootstrap_expect counts no more: set the same all the same, for the next time";
+        tracing::warn!(server = added.name, expects = theirs, ours, why, "a server that expects another number of servers is added");
+    }
+}
+
 fn plan(members: &[Member], datacenter: &str, expect: u32) -> Plan {
     let servers = servers(members, datacenter);
     for member in members.iter().filter(|member| servers.values().any(|peer| peer.name == member.name)) {
@@ -45,14 +63,11 @@ fn plan(members: &[Member], datacenter: &str, expect: u32) -> Plan {
         if tag("bootstrap") == Some("1") {
             return Plan::Wait(format!("member {} was started with bootstrap: its cluster is joined, none is formed", member.name));
         }
-        match tag("expect").and_then(|text| text.parse::<u32>().ok()) {
-            Some(theirs) if theirs != expect => {
-                return Plan::Wait(format!(
-                    "member {} expects {theirs} servers, this one {expect}: set the same bootstrap_expect",
-                    member.name
-                ));
-            }
-            _ => {}
+        if let Some(theirs) = expected_by(member).filter(|theirs| *theirs != expect) {
+            return Plan::Refuse(format!(
+                "member {} expects {theirs} servers, this one {expect}: set the same bootstrap_expect",
+                member.name
+            ));
         }
     }
     if servers.len() < expect as usize {
@@ -77,14 +92,19 @@ pub(super) async fn admit(server: &Server, peer: &Peer) -> Result<(), String> {
     let address = peer.address.parse().map_err(|_| format!("{:?} is no address", peer.address))?;
     let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
     let standing = rpc::RaftState::unwrap(answer.map_err(|error| error.to_string())?.value).ok_or("unexpected reply")?;
-    let ours = server.raft.status().peers;
-    let shares = standing.peers.iter().any(|id| *id != peer.id && ours.iter().any(|own| own.id == *id));
-    if standing.is_pristine || shares || standing.peers.is_empty() {
-        return Ok(());
-    }
-    Err("it already belongs to another cluster: was it started with bootstrap, or with another bootstrap_expect? Stop it, empty its data \
+    let ours: Vec<String> = server.raft.status().peers.into_iter().map(|peer| peer.id).collect();
+    foreign(&standing, &peer.id, &ours).map_or(Ok(()), Err)
+}
+
+/// Why a server that stands so is none of this cluster, whose servers have these ids.
+fn foreign(standing: &rpc::RaftStanding, id: &str, ours: &[String]) -> Option<String> {
+    let shares = standing.peers.iter().any(|peer| peer != id && ours.contains(peer));
+    let is_foreign = !standing.is_pristine && !shares && !standing.peers.is_empty();
+    is_foreign.then(|| {
+        "it already belongs to another cluster: was it started with bootstrap, or with another bootstrap_expect? Stop it, empty its data \
          directory and start it again"
-        .to_owned())
+            .to_owned()
+    })
 }
 
 /// Tells the gossip pool which cluster this server belongs to, once it does.
@@ -118,8 +138,10 @@ pub(super) async fn run(server: &Arc<Server>) {
     let mut told = String::new();
     while !shutdown.is_requested() && server.raft.is_pristine().await.unwrap_or(false) {
         let now = members.borrow_and_update().clone();
-        let waits = match plan(&now, &server.options.datacenter, expect) {
-            Plan::Wait(why) => why,
+        let plan = plan(&now, &server.options.datacenter, expect);
+        let refused = matches!(plan, Plan::Refuse(_));
+        let waits = match plan {
+            Plan::Wait(why) | Plan::Refuse(why) => why,
             Plan::Form(peers) if peers.first().is_none_or(|first| first.id != server.options.node_id) => {
                 format!("server {} forms the cluster", peers.first().map_or("", |peer| peer.name.as_str()))
             }
@@ -129,7 +151,10 @@ pub(super) async fn run(server: &Arc<Server>) {
             },
         };
         if waits != told {
-            tracing::info!(reason = waits, "no cluster is formed yet");
+            match refused {
+                true => tracing::error!(reason = waits, "no cluster is formed"),
+                false => tracing::info!(reason = waits, "no cluster is formed yet"),
+            }
             told = waits;
         }
         tokio::select! {
@@ -175,6 +200,7 @@ mod tests {
         match plan {
             Plan::Form(peers) => peers.into_iter().map(|peer| peer.name).collect(),
             Plan::Wait(why) => vec![format!("waits: {why}")],
+            Plan::Refuse(why) => vec![format!("refuses: {why}")],
         }
     }
 
@@ -197,9 +223,29 @@ mod tests {
     fn servers_that_do_not_agree_form_nothing() {
         let mut members: Vec<_> = ["a", "b", "c"].map(|name| member(name, &[("expect", "3")])).into();
         members[1].tags.insert("expect".to_owned(), "5".to_owned());
-        assert!(names(plan(&members, "dc1", 3))[0].contains("b expects 5 servers, this one 3"));
+        assert!(names(plan(&members, "dc1", 3))[0].starts_with("refuses: member b expects 5 servers, this one 3"));
+        assert!(names(plan(&members, "dc1", 5))[0].starts_with("refuses: member a expects 3 servers, this one 5"));
         members[1].tags.remove("expect");
         members[1].tags.insert("bootstrap".to_owned(), "1".to_owned());
-        assert!(names(plan(&members, "dc1", 3))[0].contains("b was started with bootstrap"));
+        assert!(names(plan(&members, "dc1", 3))[0].starts_with("waits: member b was started with bootstrap"));
+    }
+
+    #[test]
+    fn only_who_has_a_configuration_without_any_server_of_ours_is_foreign() {
+        let ours = ["a", "b", "c"].map(str::to_owned);
+        let check = |is_pristine: bool, peers: &[&str], expected: bool| {
+            let peers = peers.iter().map(|id| (*id).to_owned()).collect();
+            let why = foreign(&rpc::RaftStanding { is_pristine, servers: Vec::new(), peers }, "d", &ours);
+            assert_eq!(why.is_some(), expected, "{is_pristine} {why:?}");
+            assert!(why.is_none_or(|why| why.contains("already belongs to another cluster") && why.contains("empty its data directory")));
+        };
+        check(true, &[], false);
+        // It has voted, and knows of nobody yet.
+        check(false, &[], false);
+        check(false, &["d", "b"], false);
+        check(false, &["d"], true);
+        check(false, &["d", "e", "f"], true);
+        // The one that asks is in its own configuration whatever the cluster.
+        check(false, &["e"], true);
     }
 }

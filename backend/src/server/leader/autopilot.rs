@@ -186,11 +186,15 @@ impl View<'_> {
         learners.chain(voters).collect()
     }
 
-    /// How many servers the cluster is meant to have, as most of the living ones say; without that, none is replaced.
+    /// How many servers the cluster is meant to have, as most of the living ones say, the higher number of two said as often.
     fn formed(&self) -> usize {
         let servers = servers(self.members, self.datacenter);
-        let expect = |member: &&&Member| member.tags.get("expect").and_then(|text| text.parse::<usize>().ok());
-        servers.values().filter(|member| member.status == ALIVE).filter_map(|member| expect(&member)).max().unwrap_or(3)
+        let expect = |member: &&Member| member.tags.get("expect").and_then(|text| text.parse::<usize>().ok());
+        let mut said: BTreeMap<usize, usize> = BTreeMap::new();
+        for expected in servers.values().filter(|member| member.status == ALIVE).filter_map(expect) {
+            *said.entry(expected).or_default() += 1;
+        }
+        said.into_iter().max_by_key(|(expected, times)| (*times, *expected)).map_or(3, |(expected, _)| expected)
     }
 }
 
@@ -294,6 +298,9 @@ mod tests {
         assert_eq!(scene(&["s1", "s2", "s3"], &[("s1", 1), ("s2", 1), ("s3", 4)]).plan(), [], "no replacement");
         let replaced = [("s1", 1), ("s2", 1), ("s3", 4), ("s4", 1)];
         assert_eq!(scene(&four, &replaced).plan(), [Change::Remove(uuid("s3"))]);
+        let mut odd = scene(&four, &replaced);
+        odd.members[3].tags.insert("expect".into(), "5".into());
+        assert_eq!(odd.plan(), [Change::Remove(uuid("s3"))], "one that was started with another number changes nothing");
         assert_eq!(scene(&four, &[("s1", 1), ("s2", 1), ("s3", 4), ("s4", 4)]).plan(), [], "half of them is no minority");
         let mut kept = scene(&four, &replaced);
         kept.configuration.cleanup_dead_servers = false;

@@ -235,6 +235,9 @@ async fn steer(server: &Server) {
             tracing::error!(server = peer.name, why, "a server is not added to the raft configuration");
             return;
         }
+        if let consensus::Change::Add(peer) = &change {
+            formation::warn_of_expectation(server, &members, peer);
+        }
         tracing::info!(?change, "autopilot changes the raft configuration");
         if let Err(error) = server.change_raft(change).await {
             tracing::warn!(%error, "the raft configuration is not changed, it is tried again");
