@@ -18,6 +18,7 @@ mod cli;
 mod client;
 mod cluster;
 mod dns;
+mod doctor;
 mod durability;
 mod gossip;
 mod limits;

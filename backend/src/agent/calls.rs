@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use shared::agent::Member;
 use tokio::sync::watch;
 
+use super::monitor::Monitors;
 use crate::{
     gossip, local,
     rpc::{self, AgentCall, AgentReply, Error, Payload, Request},
@@ -16,17 +17,17 @@ use crate::{
 };
 
 /// This node's agent as the servers see it.
-#[derive(Debug)]
 pub(super) struct Own {
     node_name: String,
     /// Filled once the local layer runs; on a server it needs the server role first.
     local: OnceLock<local::Handle>,
     pool: OnceLock<gossip::Handle>,
+    monitors: Monitors,
 }
 
 impl Own {
-    pub(super) fn new(node_name: &str) -> Arc<Self> {
-        Arc::new(Self { node_name: node_name.to_owned(), local: OnceLock::new(), pool: OnceLock::new() })
+    pub(super) fn new(node_name: &str, monitors: Monitors) -> Arc<Self> {
+        Arc::new(Self { node_name: node_name.to_owned(), local: OnceLock::new(), pool: OnceLock::new(), monitors })
     }
 
     pub(super) fn plug(&self, local: local::Handle, pool: gossip::Handle) {
@@ -78,6 +79,8 @@ impl rpc::AgentCallee for Own {
                 AgentReply::Done
             }
             Payload::Services => AgentReply::Services(local.services("")?),
+            Payload::OpenMonitor { level, json } => AgentReply::Monitor(self.monitors.open(&level, json)?),
+            Payload::ReadMonitor { id, part } => AgentReply::LogLines(self.monitors.read(id, part).await?),
             Payload::Gossip => AgentReply::Gossip(Box::new(self.pool.get().ok_or_else(starting)?.detail().await)),
         })
     }

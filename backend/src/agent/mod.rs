@@ -9,6 +9,7 @@ mod keyring;
 mod known;
 mod leave;
 mod measure;
+mod monitor;
 mod options;
 mod rejoin;
 mod servers;
@@ -108,7 +109,7 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
     let pool = gossip::start(gossip_options, runtime.clone()).await.map_err(|e| component(&e))?;
     runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone()));
 
-    let own = calls::Own::new(&config.node_name);
+    let own = calls::Own::new(&config.node_name, monitor::Monitors::new(crate::telemetry::handle(), runtime.clone()));
     let state = consensus.as_ref().map(|consensus| Arc::clone(&consensus.store));
     let raft = consensus.as_ref().map(|consensus| consensus.raft.clone());
     let formed = raft.clone().zip(state.clone()).filter(|_| config.bootstrap);

@@ -190,7 +190,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "[options]",
         "Prints the agent's log lines from now on, until Ctrl-C.",
         Calls::Agent,
-        &[value("log-level", "string", "trace, debug, info, warn or err. Default: info."), switch("log-json", "Lines as JSON.")],
+        &[
+            switch("log-json", "Lines as JSON."),
+            value("log-level", "string", "trace, debug, info, warn or err. Default: info."),
+            value("node", "string", "The log of this node's agent, through the one that is asked."),
+        ],
     ),
     command(
         "operator autopilot get-config",

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 use shared::{
     agent::{GetSelf, Reload},
-    endpoint::encode_query,
+    endpoint::{encode_query, segment},
 };
 
 use super::{args::Args, client::Client, print::Print, signal};
@@ -57,7 +57,11 @@ pub(super) async fn monitor(args: &Args, client: &Client, print: &mut Print) -> 
     if args.is_on("log-json") {
         query.push(("logjson", "true".to_owned()));
     }
-    let lines = match client.lines(&format!("agent/monitor?{}", encode_query(&query))).await {
+    let of = match args.get("node").unwrap_or_default() {
+        "" => "agent".to_owned(),
+        node => format!("muster/agent/{}", segment(node)),
+    };
+    let lines = match client.lines(&format!("{of}/monitor?{}", encode_query(&query))).await {
         Ok(lines) => lines,
         Err(why) => {
             print.say(format!("Error starting monitor: {why}"));

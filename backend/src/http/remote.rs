@@ -5,7 +5,7 @@ use axum::{
     response::Response,
 };
 
-use super::{agent::maintenance_query, agent_service::replaces_checks, error::Error, extract::Call, respond};
+use super::{agent::maintenance_query, agent_service::replaces_checks, error::Error, extract::Call, monitor, respond};
 use crate::rpc::{self, AgentReply, Payload};
 
 pub(super) async fn call(mut call: Call) -> Result<Response, Error> {
@@ -14,6 +14,11 @@ pub(super) async fn call(mut call: Call) -> Result<Response, Error> {
     let (node, what) = rest.split_once('/').unwrap_or((&rest, ""));
     if node.is_empty() {
         return Err(Error::bad_request("Missing node name"));
+    }
+    if what == "monitor" {
+        allowed(&call, &Method::GET)?;
+        let node = node.to_owned();
+        return monitor::remote(call, request, node).await;
     }
     let payload = payload(&mut call, what).await?;
     answer(&call, carry(&call, request, node, payload).await?)
@@ -41,7 +46,7 @@ async fn payload(call: &mut Call, what: &str) -> Result<Payload, Error> {
         Payload::NodeMaintenance { enable, reason }
     } else {
         return Err(Error::not_found(format!(
-            "Unknown agent call {what:?}; there are: services, gossip, service/register, service/deregister/:id, service/maintenance/:id, maintenance"
+            "Unknown agent call {what:?}; there are: services, gossip, monitor, service/register, service/deregister/:id, service/maintenance/:id, maintenance"
         )));
     };
     allowed(call, &Method::PUT).map(|()| wanted)
@@ -72,5 +77,6 @@ pub(super) fn answer(call: &Call, reply: AgentReply) -> Result<Response, Error> 
         AgentReply::CheckStatus(status) => respond::json(call, &status),
         AgentReply::Services(services) => respond::json(call, &services),
         AgentReply::Gossip(pool) => respond::json(call, &pool),
+        AgentReply::Monitor(_) | AgentReply::LogLines(_) => Err(Error::internal("rpc error making call: unexpected reply")),
     }
 }

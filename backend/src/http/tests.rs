@@ -322,6 +322,9 @@ async fn failures_have_consuls_status_and_text() {
     assert_eq!((carried.node.as_str(), registration.name.as_str(), replace_existing_checks), ("n9", "web", true));
     api.check("GET /v1/muster/agent/n9/maintenance?enable=true", 405, "method GET not allowed").await;
     api.check("PUT /v1/muster/agent/n9/maintenance", 400, "Missing value for enable").await;
+    api.check("GET /v1/muster/agent/n9/monitor", 502, "node n9 cannot be reached").await;
+    api.check("GET /v1/muster/agent/n9/monitor?loglevel=bogus", 400, "Unknown log level: bogus").await;
+    api.check("PUT /v1/muster/agent/n9/monitor", 405, "method PUT not allowed").await;
     api.check("GET /v1/muster/check/history", 400, "Missing node name or ?service").await;
     api.check("GET /v1/muster/changes?topic=x", 400, "Invalid topic: \"x\" is none of node, service, check, kv, session, raft").await;
     api.check("GET /v1/muster/catalog/services?limit=9999", 400, "Invalid limit: at most 500 rows a page").await;

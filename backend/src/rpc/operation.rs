@@ -186,6 +186,10 @@ pub enum Payload {
     Services,
     /// The gossip pool as the agent sees it.
     Gossip,
+    /// Follow the agent's log from now on.
+    OpenMonitor { level: String, json: bool },
+    /// The next lines of a log that is followed, or a part of them once more; parts count from 1.
+    ReadMonitor { id: u64, part: u64 },
 }
 
 /// What that agent answers.
@@ -201,4 +205,8 @@ pub enum AgentReply {
     Services(BTreeMap<String, agent::AgentService>),
     /// The pool.
     Gossip(Box<gossip::Pool>),
+    /// The number under which the log is followed.
+    Monitor(u64),
+    /// Lines of the log.
+    LogLines(Vec<String>),
 }

@@ -370,6 +370,8 @@ mod tests {
             ("node-maintenance", Payload::NodeMaintenance { enable: false, reason: text("") }),
             ("services", Payload::Services),
             ("gossip", Payload::Gossip),
+            ("open-monitor", Payload::OpenMonitor { level: text("debug"), json: true }),
+            ("read-monitor", Payload::ReadMonitor { id: 5, part: 2 }),
         ]
     }
 
@@ -384,6 +386,8 @@ mod tests {
             ("check-status", AgentReply::CheckStatus(Box::new(status))),
             ("services", AgentReply::Services(BTreeMap::from([("1web".to_owned(), service)]))),
             ("gossip", AgentReply::Gossip(Box::new(pool))),
+            ("monitor", AgentReply::Monitor(5)),
+            ("log-lines", AgentReply::LogLines(vec!["line".to_owned()])),
         ]
     }
 

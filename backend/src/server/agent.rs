@@ -54,6 +54,7 @@ fn permit(call: Call<'_>, state: &State, node: &str, payload: &Payload) -> Resul
         Payload::NodeMaintenance { .. } => allows(Access::NodeWrite(node)),
         Payload::Services => allows(Access::NodeRead(node)),
         Payload::Gossip => allows(Access::OperatorRead),
+        Payload::OpenMonitor { .. } | Payload::ReadMonitor { .. } => allows(Access::AgentRead(node)),
     };
     if allowed { Ok(()) } else { Err(Error::PermissionDenied) }
 }

@@ -141,11 +141,19 @@ fn is_server(member: &Member) -> bool {
     member.tags.get("role").is_some_and(|role| role == "consul")
 }
 
-/// The agent's data directory, if it is this machine's.
+/// The agent's data directory, if it is this machine's: it holds that agent's id, or, as an id that is configured is kept nowhere, the
+/// agent has an address of this machine.
 fn data_dir(info: &Info) -> Option<PathBuf> {
     let path = PathBuf::from(info.debug_config.get("data_dir")?.as_str()?);
-    let id = std::fs::read_to_string(path.join("node-id")).ok()?;
-    (info.config.get("NodeID")?.as_str()? == id.trim()).then_some(path)
+    let kept = std::fs::read_to_string(path.join("node-id")).unwrap_or_default();
+    let is_its_own = info.config.get("NodeID").and_then(Value::as_str) == Some(kept.trim());
+    (is_its_own || path.is_dir() && is_here(&info.member.addr)).then_some(path)
+}
+
+/// Whether an address is one of this machine's.
+fn is_here(address: &str) -> bool {
+    let Ok(ip) = address.parse::<IpAddr>() else { return false };
+    ip.is_loopback() || if_addrs::get_if_addrs().is_ok_and(|own| own.iter().any(|interface| interface.ip() == ip))
 }
 
 /// Seconds the agent's clock is ahead of this machine's.
