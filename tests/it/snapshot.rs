@@ -126,6 +126,38 @@ fn files_are_saved_inspected_and_restored_by_command() {
 }
 
 #[test]
+fn a_state_is_saved_without_being_in_memory_twice() {
+    const VALUES: usize = 160;
+    const MIB: u64 = 1 << 20;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = Start::server(Product::Muster, directory.path()).start();
+    let http = Client { timeout: DEADLINE, ..node.http };
+    // Bytes that nothing makes shorter: xorshift.
+    let mut state = 1_u64;
+    let mut value = vec![0; 512 << 10];
+    for number in 0..VALUES {
+        for bytes in value.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.copy_from_slice(&state.to_le_bytes());
+        }
+        assert_eq!(http.put(&format!("/v1/kv/{number}"), &value).status, 200);
+    }
+    let mut saved = Vec::new();
+    let saving = node.growth_bytes(|| saved = http.get("/v1/snapshot").body);
+    assert!(saved.len() as u64 > 80 * MIB, "{} bytes", saved.len());
+    let keeping = node.growth_bytes(|| {
+        let taken = http.request("POST", "/v1/muster/snapshots", &[], &[]).expect("answers");
+        assert_eq!(taken.status, 200, "{}", taken.text());
+    });
+    let looking = node.growth_bytes(|| assert_eq!(http.put("/v1/muster/snapshot/inspect", &saved).status, 200));
+    let mib = [saving, keeping, looking].map(|bytes| bytes / MIB);
+    println!("80 MiB saved, kept, inspected: {mib:?} MiB more");
+    assert!(mib.iter().all(|mib| *mib < 32), "{mib:?} MiB more");
+}
+
+#[test]
 fn an_archive_is_listed_and_taken_on_demand() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let start = Start::server(Product::Muster, directory.path());

@@ -268,8 +268,24 @@ impl Node {
     /// Resident memory, bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory there was while something was done, bytes more than before.
+    ///
+    /// # Panics
+    /// The kernel does not let the peak be forgotten.
+    pub fn growth_bytes(&self, act: impl FnOnce()) -> u64 {
+        // 5: the peak is what is resident now.
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the peak is forgotten");
+        let before = self.memory("VmRSS:");
+        act();
+        self.memory("VmHWM:").saturating_sub(before)
+    }
+
+    fn memory(&self, which: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(which)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 

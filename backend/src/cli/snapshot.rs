@@ -98,7 +98,7 @@ async fn save_to(path: &Path, args: &Args, client: &Client) -> Result<u64, Strin
         }
         sync_all(&file).map_err(failed)?;
         let again = BufReader::new(open(unverified)?);
-        let (found, _) = file::check(again).map_err(|why| format!("Error verifying snapshot file: {why}"))?;
+        let found = file::check(again).map_err(|why| format!("Error verifying snapshot file: {why}"))?;
         fs::rename(unverified, path).map_err(|why| format!("Error renaming {:?} to {path:?}: {}", unverified, words(&why)))?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_dir(directory).map_err(failed)?;
@@ -179,7 +179,7 @@ fn inspected(args: &Args) -> Result<String, String> {
     };
     let mut keys = Keys { details: args.is_on("kvdetails"), depth, filter: args.text("kvfilter"), sizes: BTreeMap::new() };
     let found = file::check_keys(BufReader::new(file), |key, size| keys.add(key, size));
-    let (found, _) = found.map_err(|why| format!("Error verifying snapshot: {why}"))?;
+    let found = found.map_err(|why| format!("Error verifying snapshot: {why}"))?;
     match args.get("format").unwrap_or("pretty") {
         "pretty" => Ok(pretty(&found, &keys)),
         "json" => Ok(json(&found, &keys)),

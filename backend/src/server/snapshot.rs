@@ -161,8 +161,7 @@ async fn receive(call: Call<'_>, mut file: Chunks, spool: Option<File>) -> Resul
     let (to, pieces) = chunks::channel();
     let reading = tasks.spawn_blocking(move || {
         let mut from = Spooled { from: chunks::Reader::new(pieces), to: spool.map(BufWriter::new) };
-        // The state is only made to see that it can be, and goes before it is made for good.
-        let (inspection, _) = format::file::check(&mut from)?;
+        let inspection = format::file::check(&mut from)?;
         let spool = from.to.map(BufWriter::into_inner).transpose().map_err(io::IntoInnerError::into_error)?;
         Ok((inspection, spool))
     });

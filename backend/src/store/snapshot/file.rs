@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shared::snapshot::Inspection;
 
-use super::{Row, Tally, batches, read_counting};
+use super::{Row, Tally, batches, trial};
 use crate::store::tables::State;
 
 /// The version of the file's format.
@@ -182,7 +182,7 @@ impl<R: Read> Read for Hashing<R> {
 /// # Errors
 /// Those of the reader; `InvalidData` with the reason, in Consul's words, for a file that is damaged, cut short, of another product
 /// or of a newer format.
-pub fn check(from: impl Read) -> io::Result<(Inspection, State)> {
+pub fn check(from: impl Read) -> io::Result<Inspection> {
     check_keys(from, |_, _| {})
 }
 
@@ -190,7 +190,7 @@ pub fn check(from: impl Read) -> io::Result<(Inspection, State)> {
 ///
 /// # Errors
 /// As there.
-pub fn check_keys(from: impl Read, mut key: impl FnMut(&str, u64)) -> io::Result<(Inspection, State)> {
+pub fn check_keys(from: impl Read, mut key: impl FnMut(&str, u64)) -> io::Result<Inspection> {
     let mut tally = Tally::default();
     let told = |row: &Row<'_>, size| {
         tally.add(row, size);
@@ -198,9 +198,9 @@ pub fn check_keys(from: impl Read, mut key: impl FnMut(&str, u64)) -> io::Result
             key(&entry.key, size);
         }
     };
-    let (meta, state) = open(from, |state| read_counting(state, told))?;
+    let (meta, ()) = open(from, |state| trial::check(state, told))?;
     let origin = meta.muster.unwrap_or_default();
-    let inspection = Inspection {
+    Ok(Inspection {
         id: meta.id,
         index: meta.index,
         term: meta.term,
@@ -211,8 +211,13 @@ pub fn check_keys(from: impl Read, mut key: impl FnMut(&str, u64)) -> io::Result
         server: origin.server,
         size_bytes: meta.size,
         tables: tally.tables(),
-    };
-    Ok((inspection, state))
+    })
+}
+
+/// The state in a file.
+#[cfg(test)]
+pub(super) fn state(from: impl Read) -> io::Result<State> {
+    open(from, |state| super::read(state)).map(|(_, state)| state)
 }
 
 /// The rows of a file in batches, for [`RestoreStep::Rows`](crate::store::RestoreStep).

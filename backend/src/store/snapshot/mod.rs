@@ -7,6 +7,7 @@ pub mod file;
 mod row;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::{
     collections::BTreeMap,
@@ -177,15 +178,9 @@ fn broken(error: io::Error, what: &str) -> io::Error {
 /// # Errors
 /// Those of the reader; `InvalidData` for a damaged or unknown snapshot.
 pub fn read(from: impl Read) -> io::Result<State> {
-    read_counting(from, |_, _| {})
-}
-
-/// As [`read`]; tells of every row with the bytes it takes.
-fn read_counting(from: impl Read, mut told: impl FnMut(&Row<'_>, u64)) -> io::Result<State> {
     let (mut rows, mut state) = (Rows::new(from)?, State::default());
     loop {
-        let (row, size) = rows.next()?;
-        told(&row, size);
+        let (row, _) = rows.next()?;
         let is_last = matches!(row, Row::End { .. });
         insert(&mut state, row)?;
         if is_last {

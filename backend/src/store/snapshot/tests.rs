@@ -73,7 +73,8 @@ fn check_refused(file: &[u8], expected: &str) {
 #[test]
 fn a_saved_file_tells_what_is_in_it() {
     let state = state(200);
-    let (found, back) = file::check(&saved(&state)[..]).expect("whole");
+    let found = file::check(&saved(&state)[..]).expect("whole");
+    let back = file::state(&saved(&state)[..]).expect("whole");
     assert_eq!((back.index, back.kv.len()), (200, 200));
     assert_eq!((found.id.as_str(), found.index, found.term, found.version), ("3-200-1700000000123", 200, 3, 1));
     assert_eq!((found.muster.as_str(), found.datacenter.as_str()), ("0.1.0", "dc1"));
@@ -229,9 +230,36 @@ fn a_kind_of_row_nobody_knows_is_refused() {
     assert!(error.starts_with("snapshot: row 0: ") && error.contains("Hologram"), "{error}");
 }
 
+/// A file that is only looked at is refused for what it would be refused for if a state were made of it.
+#[test]
+fn rows_that_make_no_state_are_refused_without_making_one() {
+    let node = |name: &str| serde_json::json!({"Node": {"node": {"Node": name, "Address": "10.0.0.1"}}});
+    let service = |name: &str| serde_json::json!({"Service": {"node": name, "service": {"ID": "web", "Service": "web"}}});
+    let check = |name: &str| serde_json::json!({"Check": {"node": name, "check": {"Node": name, "CheckID": "c", "Name": "c"}}});
+    let restoring = || serde_json::json!({"Restoring": {"id": "r", "next": 1, "at_ms": 5, "history_next": 0}});
+    let cases = [
+        (vec![node("n1"), service("n1"), check("n1")], None),
+        // Names are told apart in lower case.
+        (vec![node("N1"), service("n1"), check("n1")], None),
+        (vec![service("n1"), node("n1")], Some("snapshot: a service without its node")),
+        (vec![node("n1"), check("n2")], Some("snapshot: a check without its node")),
+        (vec![node("n1"), restoring(), node("n2"), service("n2")], None),
+        (vec![node("n1"), restoring(), service("n1")], Some("snapshot: a service without its node")),
+    ];
+    for (mut rows, expected) in cases {
+        rows.push(serde_json::json!({"End": {"rows": rows.len()}}));
+        let bytes = handmade(&rows);
+        let made = read(&bytes[..]).map(drop).map_err(|error| error.to_string());
+        assert_eq!(made.as_ref().err().map(String::as_str), expected, "{rows:?}");
+        assert_eq!(trial::check(&bytes[..], |_, _| {}).map_err(|error| error.to_string()), made, "{rows:?}");
+    }
+}
+
 #[test]
 fn a_saved_file_of_the_first_release_still_loads() {
-    let (found, state) = file::check(&include_bytes!("../testdata/saved-v1.snap")[..]).expect("once written, always read");
+    let kept = include_bytes!("../testdata/saved-v1.snap");
+    let found = file::check(&kept[..]).expect("once written, always read");
+    let state = file::state(&kept[..]).expect("once written, always read");
     assert_eq!((found.version, found.index, found.muster.as_str()), (1, state.index, "0.1.0"));
     assert_eq!(state.kv("app/20").map(|entry| entry.value.clone()), Some(b"value 20".to_vec()));
     assert!(state.node("n1").is_some() && state.service("web").is_some());
