@@ -175,6 +175,18 @@ pub mod status {
     pub const LEFT: u8 = 3;
     /// Answers no more.
     pub const FAILED: u8 = 4;
+
+    /// As people and Consul's texts say it; `none` for any other number.
+    #[must_use]
+    pub fn word(status: u8) -> &'static str {
+        match status {
+            ALIVE => "alive",
+            LEAVING => "leaving",
+            LEFT => "left",
+            FAILED => "failed",
+            _ => "none",
+        }
+    }
 }
 
 /// A member of the gossip pool.

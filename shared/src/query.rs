@@ -3,6 +3,8 @@
 //! Contract: query parameters `index wait stale consistent max_stale dc near filter node-meta`, and the
 //! `X-Consul-*` response headers.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::go;
@@ -52,6 +54,13 @@ pub struct QueryOptions {
 }
 
 impl QueryOptions {
+    /// How long a blocking read waits on purpose, before the spread: `default` unless it names a wait, and never longer than `longest`.
+    #[must_use]
+    pub fn waits(&self, default: Duration, longest: Duration) -> Duration {
+        let asked = self.wait.map(|wait| wait.as_std()).filter(|wait| !wait.is_zero());
+        asked.unwrap_or(default).min(longest)
+    }
+
     /// As query parameters; defaults are left out.
     #[must_use]
     pub fn pairs(&self) -> Vec<(&'static str, String)> {

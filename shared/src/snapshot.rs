@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Read, endpoint};
 
+/// How long taking a snapshot may last.
+pub const TAKE_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// A snapshot a server keeps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Decode)]
 #[serde(rename_all = "PascalCase", default)]

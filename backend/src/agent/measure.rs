@@ -2,7 +2,11 @@
 //!
 //! Counters grow by what has changed since the last look. Contract: agent configuration, section "Telemetry names".
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use shared::agent::{
     Member,
@@ -176,7 +180,8 @@ impl Roster {
                 _ => {}
             }
         }
-        self.members.retain(|name, _| members.iter().any(|member| member.name == *name));
+        let names: BTreeSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        self.members.retain(|name, _| names.contains(name.as_str()));
         self.failed.retain(|_, at| now.saturating_duration_since(*at) < FLAP);
         let count = |role: &str| {
             members.iter().filter(|member| member.status == ALIVE && member.tags.get("role").is_some_and(|own| own == role)).count() as f64

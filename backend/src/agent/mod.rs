@@ -24,7 +24,7 @@ use crate::{
     dns, gossip, http, local,
     localdb::LocalDb,
     raft, rpc,
-    rt::{Runtime, net},
+    rt::{Runtime, Tasks, net},
     server::Server,
     store::Store,
 };
@@ -107,7 +107,7 @@ pub async fn start(config: Config, runtime: Runtime) -> Result<Agent, Error> {
     let cluster = consensus.as_ref().and_then(|consensus| consensus.store.state().cluster.clone()).unwrap_or_default();
     let gossip_options = options::gossip(&config, &node_id, keyring.keys.clone(), known, cluster.to_string());
     let pool = gossip::start(gossip_options, runtime.clone()).await.map_err(|e| component(&e))?;
-    runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone()));
+    runtime.tasks.spawn_until_shutdown("keyring file", keep_keyring(keyring, pool.clone(), runtime.tasks.clone()));
 
     let own = calls::Own::new(&config.node_name, monitor::Monitors::new(crate::telemetry::handle(), runtime.clone()));
     let state = consensus.as_ref().map(|consensus| Arc::clone(&consensus.store));
@@ -237,7 +237,7 @@ impl Base {
         }
         // Last: the members of the last run are tried before they are forgotten.
         if let Some(dir) = config.data_dir.clone().filter(|_| config.server) {
-            runtime.tasks.spawn_until_shutdown("last seen", rejoin::keep(dir, runtime.clock));
+            runtime.tasks.spawn_until_shutdown("last seen", rejoin::keep(dir, runtime.clock, runtime.tasks.clone()));
         }
         runtime.tasks.spawn_until_shutdown("known members", known::follow(db.clone(), pool.subscribe(), config.node_name.clone()));
         let (http, dns) = (config.addresses.http.clone(), config.addresses.dns.clone());
@@ -286,11 +286,13 @@ async fn watch_raft(raft: raft::Handle, breaking: watch::Sender<Option<String>>,
 }
 
 /// Writes the keyring file whenever an operator changes the keys.
-async fn keep_keyring(keyring: keyring::Keyring, pool: gossip::Handle) {
+async fn keep_keyring(keyring: keyring::Keyring, pool: gossip::Handle, tasks: Tasks) {
+    let keyring = Arc::new(keyring);
     let mut keys = pool.keys();
     while keys.changed().await.is_ok() {
         let now = keys.borrow_and_update().clone();
-        if let Err(error) = keyring.save(&now) {
+        let keyring = keyring.clone();
+        if let Err(error) = tasks.spawn_blocking(move || keyring.save(&now)).await.map_err(io::Error::other).flatten() {
             tracing::error!(target: "agent", %error, "the keyring file is not written: a restart uses the former keys");
         }
     }

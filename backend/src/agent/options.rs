@@ -114,7 +114,12 @@ fn timing(set: &crate::config::Gossip) -> gossip::Timing {
 }
 
 pub(super) fn rpc(config: &Config) -> rpc::Options {
-    rpc::Options { hold_timeout: config.performance.rpc_hold_timeout.as_std(), ..rpc::Options::default() }
+    rpc::Options {
+        hold_timeout: config.performance.rpc_hold_timeout.as_std(),
+        query_time_default: config.default_query_time.as_std(),
+        query_time_max: config.max_query_time.as_std(),
+        ..rpc::Options::default()
+    }
 }
 
 pub(super) fn server(config: &Config, node_id: &str, calls: &rpc::Pool, servers: &rpc::Servers) -> server::Options {

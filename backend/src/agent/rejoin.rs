@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::identity::write_durably;
-use crate::rt::{Clock, clock};
+use crate::rt::{Clock, Tasks, clock};
 
 const FILE: &str = "server_metadata.json";
 /// How often the time is written: a crash makes a server seem to have been away for so much longer.
@@ -58,11 +58,13 @@ pub(super) fn check(data_dir: &Path, longest: shared::go::Duration, clock: Clock
 }
 
 /// Notes again and again that this server is alive.
-pub(super) async fn keep(data_dir: PathBuf, clock: Clock) {
+pub(super) async fn keep(data_dir: PathBuf, clock: Clock, tasks: Tasks) {
     let mut told = false;
     loop {
-        let now = Metadata { last_seen_unix: clock.wall_ms() / 1000 };
-        let written = serde_json::to_string(&now).map_err(io::Error::other).and_then(|text| write_durably(&path(&data_dir), &text));
+        let (now, path) = (Metadata { last_seen_unix: clock.wall_ms() / 1000 }, path(&data_dir));
+        let text = serde_json::to_string(&now).expect("a number, which JSON can write");
+        // A disk that stands still holds up a thread of its own.
+        let written = tasks.spawn_blocking(move || write_durably(&path, &text)).await.map_err(io::Error::other).flatten();
         if let Err(error) = &written
             && !told
         {
@@ -78,6 +80,7 @@ mod tests {
     use shared::go;
 
     use super::*;
+    use crate::rt::Runtime;
 
     const HOUR: i64 = 3_600_000_000_000;
 
@@ -103,7 +106,7 @@ mod tests {
     async fn the_time_is_written_again_and_again() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Clock::starting_at(5_000_000);
-        let keeping = clock::timeout(Duration::from_secs(130), keep(directory.path().to_owned(), clock)).await;
+        let keeping = clock::timeout(Duration::from_secs(130), keep(directory.path().to_owned(), clock, Runtime::seeded(1, 0).tasks)).await;
         assert!(keeping.is_err(), "it goes on until it is dropped");
         assert_eq!(fs::read_to_string(path(directory.path())).expect("is there"), "{\"last_seen_unix\":5120}");
     }

@@ -25,7 +25,7 @@ pub(super) async fn members(args: &Args, client: &Client, print: &mut Print) -> 
     match client.call(&agent::GetMembers { wan: args.is_on("wan"), segment: args.text("segment") }).await {
         Ok(members) => {
             let mut members = members.unwrap_or_default();
-            members.retain(|member| status.is_match(status_word(member.status)));
+            members.retain(|member| status.is_match(agent::status::word(member.status)));
             if members.is_empty() {
                 return NO_MATCH;
             }
@@ -36,16 +36,6 @@ pub(super) async fn members(args: &Args, client: &Client, print: &mut Print) -> 
             print.say(format!("Error retrieving members: {why}"));
             1
         }
-    }
-}
-
-fn status_word(status: u8) -> &'static str {
-    match status {
-        1 => "alive",
-        2 => "leaving",
-        3 => "left",
-        4 => "failed",
-        _ => "none",
     }
 }
 
@@ -84,7 +74,7 @@ fn listed(members: &mut [agent::Member]) -> String {
             build => build,
         };
         rows.push(
-            [&member.name, &address(member), status_word(member.status), kind, build, tag("vsn"), tag("dc"), segment(member)]
+            [&member.name, &address(member), agent::status::word(member.status), kind, build, tag("vsn"), tag("dc"), segment(member)]
                 .map(|cell: &str| cell.to_owned())
                 .to_vec(),
         );
@@ -99,7 +89,7 @@ fn detailed(members: &mut [agent::Member]) -> String {
         let mut tags = member.tags.clone();
         tags.insert("segment".to_owned(), segment(member).to_owned());
         let tags = tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-        rows.push(vec![member.name.clone(), address(member), status_word(member.status).to_owned(), tags]);
+        rows.push(vec![member.name.clone(), address(member), agent::status::word(member.status).to_owned(), tags]);
     }
     table(&rows)
 }

@@ -15,10 +15,7 @@ impl Service {
             let status = match member.status {
                 _ if known.identity.node == own => "alive",
                 status::ALIVE if suspected.is_some() => "suspect",
-                status::ALIVE => "alive",
-                status::LEAVING => "leaving",
-                status::LEFT => "left",
-                _ => "failed",
+                other => status::word(other),
             };
             view::Member {
                 address: known.identity.address.to_string(),

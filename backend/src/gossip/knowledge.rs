@@ -2,7 +2,10 @@
 //!
 //! Contract: cluster, section "Gossip", rows on push-pull.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use foca::{AccumulatingRuntime, Codec as _, PostcardCodec, State};
 use serde::{Deserialize, Serialize};
@@ -33,26 +36,35 @@ impl Knowledge {
 }
 
 impl Pool {
-    /// Everything known, for an exchange.
+    /// Everything known, for an exchange. Not what is left of those forgotten here: it would go from one to the other for ever.
     pub(super) fn knowledge(&mut self) -> Knowledge {
-        let mut members: Vec<_> = self.foca.iter_membership_state().cloned().collect();
+        let (me, known) = (self.me().node, &self.known);
+        let kept = |member: &&foca::Member<Identity>| member.state() != State::Down || known.contains_key(&member.id().node);
+        let mut members: Vec<_> = self.foca.iter_membership_state().filter(kept).cloned().collect();
         members.push(self.own_member());
         let told = self.desk.told();
-        let (metas, stays) = (told.metas.clone(), told.stays.clone());
+        let known = |node: &NodeId| *node == me || self.known.contains_key(node);
+        let metas = told.metas.iter().filter(|(node, _)| known(node)).map(|(node, meta)| (*node, meta.clone())).collect();
+        let stays = told.stays.clone();
         Knowledge { from: self.me(), datacenter: self.datacenter.clone(), members, metas, stays }
     }
 
     /// Learns what the other side of an exchange knows.
     pub(super) fn learn(&mut self, now: Duration, knowledge: Knowledge) {
         let me = self.me();
+        let living: BTreeSet<NodeId> = knowledge.active().collect();
         {
             let mut told = self.desk.told();
             for (node, meta) in knowledge.metas {
-                if node != me.node {
+                if node != me.node && (self.known.contains_key(&node) || living.contains(&node)) {
                     told.learn(News::Meta(node, meta));
                 }
             }
             for (node, stay) in knowledge.stays {
+                // Of those forgotten here an end is no news.
+                if !self.known.contains_key(&node) && !told.stays.contains_key(&node) && !living.contains(&node) && node != me.node {
+                    continue;
+                }
                 told.learn(News::Stay(node, stay));
             }
         }

@@ -79,13 +79,17 @@ impl Pool {
             told.metas.remove(&node);
             self.changed = true;
         }
-        // A stay outlives its node for a while: it keeps others from telling the member back to life.
+        // A stay outlives its node for a while: it keeps others from telling the member back to life. So does what packets told of somebody
+        // nobody knows, who may be yet to come.
         let own = self.foca.identity().node;
-        self.orphans.retain(|node, _| told.stays.contains_key(node) && !self.known.contains_key(node));
-        for node in told.stays.keys().filter(|node| **node != own && !self.known.contains_key(*node)) {
+        let is_told = |node: &NodeId| told.stays.contains_key(node) || told.metas.contains_key(node);
+        self.orphans.retain(|node, _| is_told(node) && !self.known.contains_key(node));
+        for node in told.stays.keys().chain(told.metas.keys()).filter(|node| **node != own && !self.known.contains_key(*node)) {
             self.orphans.entry(*node).or_insert(now);
         }
-        told.stays.retain(|node, _| self.orphans.get(node).is_none_or(|since| now.saturating_sub(*since) < left_after));
+        let outlived = |node: &NodeId| self.orphans.get(node).is_some_and(|since| now.saturating_sub(*since) >= left_after);
+        told.stays.retain(|node, _| !outlived(node));
+        told.metas.retain(|node, _| !outlived(node));
         let living = |node: &NodeId| *node == own || self.known.get(node).is_some_and(|known| known.alive);
         told.accused.retain(|node, _| living(node));
     }
@@ -110,5 +114,58 @@ impl Pool {
         }
         self.changed = true;
         self.collect(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foca::State;
+
+    use super::*;
+    use crate::gossip::{Timing, identity::Meta, pool::Setup};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn pool(id: u8) -> Pool {
+        let (node, address) = (NodeId::from_u128(id.into()), std::net::SocketAddr::from(([10, 0, 0, id], 8301)));
+        let me = Identity { node, address, incarnation: 1, meta_version: 0 };
+        let meta = Meta { version: (1, 0), name: format!("node-{id}"), ..Meta::default() };
+        Pool::new(Setup { me, meta, datacenter: "dc1".to_owned(), timing: Timing::default(), seed: id.into() })
+    }
+
+    fn exchange(now: Duration, one: &mut Pool, other: &mut Pool) {
+        let (told, answered) = (one.knowledge(), other.knowledge());
+        one.learn(now, answered);
+        other.learn(now, told);
+    }
+
+    #[test]
+    fn who_was_forgotten_leaves_nothing_behind_although_others_forget_him_later() {
+        let (mut first, mut second, mut gone) = (pool(1), pool(2), pool(3));
+        exchange(Duration::ZERO, &mut first, &mut gone);
+        exchange(Duration::ZERO, &mut second, &mut gone);
+        exchange(Duration::ZERO, &mut first, &mut second);
+        let dead = foca::Member::new(gone.me(), 0, State::Down);
+        for pool in [&mut first, &mut second] {
+            pool.foca.apply_many(std::iter::once(dead.clone()), true, &mut pool.effects).expect("taken");
+            pool.collect(Duration::ZERO);
+            pool.force_leave(Duration::ZERO, "node-3", false).expect("known");
+        }
+        first.reap(HOUR, HOUR, HOUR);
+        assert!(!first.known.contains_key(&gone.me().node));
+        exchange(HOUR, &mut first, &mut second);
+        assert!(!first.desk.told().metas.contains_key(&gone.me().node), "told by one that still shows him");
+        second.reap(HOUR, HOUR, HOUR);
+        for hours in 1..4 {
+            for pool in [&mut first, &mut second] {
+                pool.reap(HOUR * hours, HOUR, HOUR);
+            }
+            exchange(HOUR * hours, &mut second, &mut first);
+        }
+        for pool in [&mut first, &mut second] {
+            pool.reap(HOUR * 4, HOUR, HOUR);
+            assert!(!pool.desk.told().metas.contains_key(&gone.me().node) && pool.desk.told().stays.is_empty() && pool.orphans.is_empty());
+            assert_eq!(pool.knowledge().active().count(), 2);
+        }
     }
 }

@@ -84,23 +84,26 @@ pub fn inspect(dir: &Path) -> io::Result<Inspection> {
 }
 
 fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
-    let (mut newest, mut recovered) = (None, None);
-    for Segment { path, size, fault, span, vote, recovered: noted, payloads } in log::segments(wal)? {
+    let (mut configurations, mut recovered) = (Vec::<Membership>::new(), None);
+    for Segment { path, size, fault, span, vote, recovered: noted, cut, entries } in log::segments(wal)? {
         recovered = noted.or(recovered);
         if let Some(term) = vote {
             found.term = term;
+        }
+        if let Some(cut) = cut {
+            // A leader that lost its office may have written what nobody agreed on: it never counted.
+            found.entries = found.entries.and_then(|(first, last)| (cut > first).then(|| (first, last.min(cut - 1))));
+            configurations.retain(|membership| membership.log_id().is_some_and(|id| id.index() < cut));
         }
         if let Some((from, to)) = span {
             found.entries = Some((found.entries.map_or(from, |(first, _)| first), to));
         }
         let mut fault = fault.map(|(offset, why)| (offset, why.map_or(Fault::Torn, Fault::Damaged)));
-        for (offset, bytes) in payloads {
-            match codec::decode::<super::types::Entry>(&bytes) {
+        for log::Entry { offset, payload, .. } in entries {
+            match codec::decode::<super::types::Entry>(&payload) {
                 Ok(entry) => {
                     if let EntryPayload::Membership(membership) = entry.payload {
-                        let membership = Membership::new(Some(entry.log_id), membership);
-                        found.peers = configuration::peers(&[membership.membership()]);
-                        newest = Some(membership);
+                        configurations.push(Membership::new(Some(entry.log_id), membership));
                     }
                 }
                 Err(why) => fault = fault.or_else(|| Some((offset, Fault::Damaged(format!("an entry cannot be read: {why}"))))),
@@ -108,18 +111,19 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
         }
         found.segments.push(Part { path, size, fault });
     }
-    if let Some(recovered) = recovered {
-        match &mut newest {
-            Some(membership) => {
-                recovered.replace(membership);
-                found.peers = configuration::peers(&[membership.membership()]);
+    let newest = configurations.pop();
+    match (newest, recovered) {
+        (Some(mut membership), recovered) => {
+            if let Some(recovered) = recovered {
+                recovered.replace(&mut membership);
             }
-            // Whatever the snapshot says was replaced, too, unless it is newer than that.
-            None if recovered.upto.is_none_or(|upto| upto.index() >= found.snapshot_index) => {
-                found.peers = configuration::peers(&[&recovered.membership]);
-            }
-            None => {}
+            found.peers = configuration::peers(&[membership.membership()]);
         }
+        // Whatever the snapshot says was replaced, too, unless it is newer than that.
+        (None, Some(recovered)) if recovered.upto.is_none_or(|upto| upto.index() >= found.snapshot_index) => {
+            found.peers = configuration::peers(&[&recovered.membership]);
+        }
+        (None, _) => {}
     }
     Ok(())
 }
@@ -157,4 +161,48 @@ fn snapshots(dir: &Path, found: &mut Inspection) -> io::Result<()> {
         found.snapshots.push(Part { path: state, size, fault });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::{
+        storage::{IOFlushed, RaftLogStorage as _},
+        vote::RaftLeaderId as _,
+    };
+
+    use super::*;
+    use crate::{
+        raft::{
+            log::{self, LogStore, Place},
+            types::{Entry, LogId, NodeId, Server},
+        },
+        rt::Runtime,
+    };
+
+    fn entry(term: u64, index: u64, servers: &[u64]) -> Entry {
+        let leader = openraft::impls::leader_id_std::LeaderId::new(term, NodeId::from(1)).to_committed();
+        let ids: BTreeSet<NodeId> = servers.iter().map(|id| NodeId::from(*id)).collect();
+        let nodes: BTreeMap<NodeId, Server> = ids.iter().map(|id| (*id, Server::default())).collect();
+        let membership = openraft::Membership::new(vec![ids], nodes).expect("everybody is a node");
+        Entry { log_id: LogId::new(leader, index), payload: EntryPayload::Membership(membership) }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_was_cut_off_the_log_is_not_shown() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let runtime = Runtime::system();
+        let opened = log::open(directory.path(), "wal").expect("opens");
+        let (mut store, writer) = LogStore::on_disk(opened, &runtime.tasks, Place::Threads(runtime.tasks.clone())).expect("starts");
+        store.append([entry(1, 0, &[1]), entry(1, 1, &[1, 2])], IOFlushed::noop()).await.expect("appends");
+        store.truncate_after(Some(entry(1, 0, &[1]).log_id)).await.expect("cuts");
+        store.append([entry(2, 1, &[1])], IOFlushed::noop()).await.expect("appends");
+        store.append([entry(2, 2, &[1, 3])], IOFlushed::noop()).await.expect("appends");
+        store.truncate_after(Some(entry(2, 1, &[1]).log_id)).await.expect("cuts");
+        drop(store);
+        writer.await.expect("ends");
+        let found = inspect(directory.path()).expect("reads");
+        assert_eq!((found.entries, found.peers.len()), (Some((0, 1)), 1), "{found:?}");
+    }
 }

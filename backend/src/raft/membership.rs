@@ -156,7 +156,7 @@ impl Node {
         self.change(ChangeMembers::SetNodes(BTreeMap::from([(parse_id(&peer.id)?, server(peer))]))).await
     }
 
-    /// Hands leadership to a server, or without one to the voter that is most up to date; returns once somebody else leads.
+    /// Hands leadership to a server, or without one to the voter that is most up to date; returns once this one leads no more.
     pub(super) async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Error> {
         if !self.is_leader() {
             return Err(self.not_leader());

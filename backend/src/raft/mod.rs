@@ -380,7 +380,7 @@ impl Handle {
         self.node.set_address(peer).await
     }
 
-    /// Hands leadership over, to the server with this UUID or to the one most up to date; returns once another leads.
+    /// Hands leadership over, to the server with this UUID or to the one most up to date; returns once this one leads no more.
     ///
     /// # Errors
     /// Nobody can take it, or does in time.

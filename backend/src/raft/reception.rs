@@ -5,7 +5,6 @@
 use std::{
     io,
     sync::{PoisonError, atomic::Ordering},
-    time::Duration,
 };
 
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -23,9 +22,6 @@ use crate::rt::{
     chunks::{self, Chunks},
     clock,
 };
-
-/// How long taking a snapshot may last.
-const TAKE: Duration = Duration::from_secs(120);
 
 /// Takes snapshots that other servers send.
 pub(super) struct Reception {
@@ -57,15 +53,19 @@ impl Reception {
         if head.last_log_id.is_none() || is_later {
             return Err("a snapshot that its leader cannot have".to_owned());
         }
-        self.begun.send_modify(|count| *count += 1);
-        let Some(image) = self.receive(vote, head, contents).await? else { return Ok(self.vote()) };
+        let mut number = 0;
+        self.begun.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        let Some(image) = self.receive(number, vote, head, contents).await? else { return Ok(self.vote()) };
         let snapshot = types::Snapshot { meta: image.head.meta(), snapshot: image };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(|error| error.to_string())?;
         Ok(answer.vote)
     }
 
     /// Passes pieces to the thread that reads and writes them; none when a newer leader showed up meanwhile.
-    async fn receive(&self, vote: Vote, head: Head, mut contents: Chunks) -> Result<Option<Image>, String> {
+    async fn receive(&self, number: u64, vote: Vote, head: Head, mut contents: Chunks) -> Result<Option<Image>, String> {
         let mut begun = self.begun.subscribe();
         let (to, pieces) = chunks::channel();
         let (archive, of) = (self.archive.clone(), head.clone());
@@ -73,7 +73,7 @@ impl Reception {
         let broken = loop {
             let piece = tokio::select! {
                 biased;
-                _ = begun.changed() => break Some("another transfer began".to_owned()),
+                _ = begun.wait_for(|newest| *newest != number) => break Some("another transfer began".to_owned()),
                 piece = clock::timeout(SNAPSHOT_STALL, contents.recv()) => piece,
             };
             match piece {
@@ -142,7 +142,7 @@ impl Node {
                 }
             }
         };
-        clock::timeout(TAKE, taken).await.map_err(|_| Error::Timeout)??;
+        clock::timeout(shared::snapshot::TAKE_MAX, taken).await.map_err(|_| Error::Timeout)??;
         self.newest().ok_or_else(|| Error::Refused("there is nothing to take a snapshot of".to_owned()))
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Snapshots {
 pub(super) type Seen = (Option<NodeId>, Option<LogId>, Option<LogId>);
 
 pub(super) fn parse_id(id: &str) -> Result<NodeId, Error> {
-    uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Storage(format!("node id {id:?}: {error}")))
+    uuid::Uuid::parse_str(id).map(NodeId).map_err(|error| Error::Refused(format!("node id {id:?}: {error}")))
 }
 
 pub(super) fn fatal(error: Fatal<Types>) -> Error {
@@ -210,23 +210,28 @@ impl Node {
     ///
     /// A follower grants no vote within a lease of hearing the leader; what a quorum acknowledged, it heard after it was sent.
     pub(super) fn leads(&self) -> bool {
-        self.holds_lease() && self.yielded_term.load(Ordering::SeqCst) != self.metrics.borrow_watched().current_term
+        let metrics = self.metrics.borrow_watched();
+        self.has_lease(&metrics) && self.yielded_term.load(Ordering::SeqCst) != metrics.current_term
     }
 
     /// As [`Node::leads`], whether or not leadership is being handed over.
+    #[cfg(feature = "sim")]
     pub(super) fn holds_lease(&self) -> bool {
-        let metrics = self.metrics.borrow_watched();
+        self.has_lease(&self.metrics.borrow_watched())
+    }
+
+    fn has_lease(&self, metrics: &Told) -> bool {
         if metrics.state != ServerState::Leader {
             return false;
         }
-        if !has_caught_up(&metrics) {
+        if !has_caught_up(metrics) {
             return false;
         }
         // Without a vote it hands leadership over by itself, in openraft, and that ends the others' patience.
         if !metrics.membership_config.membership().get_joint_config().iter().any(|voters| voters.contains(&self.id)) {
             return false;
         }
-        metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease) || self.is_sole_voter(&metrics)
+        metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < self.lease) || self.is_sole_voter(metrics)
     }
 
     pub(super) fn elsewhere(&self, to: ForwardToLeader<Types>) -> Error {

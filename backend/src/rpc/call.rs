@@ -43,7 +43,7 @@ impl Pool {
             biased;
             // Quick ones still get their answer.
             () = shutdown.requested(), if waits == Waits::Long => Err(Failure::Answered(Error::Stopping)),
-            answered = clock::timeout(self.longest(request), self.ask(to, waits, "/v1/call", &call)) => {
+            answered = clock::timeout(self.longest(request, operation), self.ask(to, waits, "/v1/call", &call)) => {
                 answered.unwrap_or(Err(Failure::Timeout))
             }
         }
@@ -58,13 +58,11 @@ impl Pool {
     }
 
     /// How long a call may take: what it waits on purpose, and then some.
-    fn longest(&self, request: &Request) -> Duration {
+    fn longest(&self, request: &Request, operation: &Operation) -> Duration {
         let options = self.options();
-        let waits = if request.options.index > 0 {
-            let asked = request.options.wait.map(|wait| wait.as_std()).filter(|wait| !wait.is_zero());
-            asked.unwrap_or(options.query_time_default).min(options.query_time_max)
-        } else {
-            Duration::ZERO
+        let waits = match request.options.index {
+            0 => operation.lasts(),
+            _ => request.options.waits(options.query_time_default, options.query_time_max),
         };
         waits + waits / 16 + options.hold_timeout + options.call_timeout
     }

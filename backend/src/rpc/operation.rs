@@ -1,9 +1,12 @@
 //! Every call there is: its parameters, its reply, and the two enums that carry them between agents.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shared::{agent, catalog, check, gossip, health, kv, node, operator, page, raft, service, snapshot, ui};
+
+/// How long a node's agent may take for a call. A check whose timeout is longer goes on after that: its status tells how it ended.
+pub(super) const AGENT_CALL: Duration = Duration::from_secs(90);
 
 /// Ties a call's parameters to its reply's type.
 pub trait TypedOperation: Into<Operation> {
@@ -144,6 +147,16 @@ operations! {
 }
 
 impl Operation {
+    /// How long carrying it out may take in itself, on top of what every call may take.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Self::AgentCall(_) => AGENT_CALL,
+            Self::TakeSnapshot(_) => snapshot::TAKE_MAX,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether it may change something: then it is never sent a second time when nobody knows what became of the first.
     #[must_use]
     pub fn writes(&self) -> bool {

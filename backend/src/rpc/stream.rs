@@ -27,13 +27,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::{
     Admit, AgentReply, Error, Payload, Pool, Servers,
     link::{Body, Waits},
+    operation::AGENT_CALL,
     pool::{Lane, Opened},
     wire::{self, Frames},
 };
 use crate::rt::{Runtime, Tasks, clock};
 
-/// How long a call may take: the longest timeout of a check, and then some.
-const CALL: Duration = Duration::from_secs(90);
 /// Calls under way on one stream.
 const CALLS_MAX: usize = 256;
 /// The pause before a lost stream is opened again; it doubles.
@@ -117,7 +116,8 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<AgentReply, Error>>
 #[derive(Clone, Debug)]
 struct Open {
     number: u64,
-    down: mpsc::Sender<Down>,
+    /// Calls as frames: what is too large for one is refused before it gets here.
+    down: mpsc::Sender<Bytes>,
     waiting: Waiting,
     /// Ends it.
     replaced: watch::Sender<bool>,
@@ -162,6 +162,7 @@ impl AgentStreams {
         let gone = || Error::Unreachable(format!("the agent of node {node:?} is not connected any more"));
         let stream = locked(&self.open).get(&node.to_lowercase()).cloned().ok_or_else(gone)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let frame = framed(&Down::Call { id, payload, token: token.to_owned() }, CALL_MAX).map_err(Error::Refused)?;
         let (answered, answer) = oneshot::channel();
         {
             let mut waiting = locked(&stream.waiting);
@@ -172,10 +173,10 @@ impl AgentStreams {
             waiting.insert(id, answered);
         }
         let call = async {
-            stream.down.send(Down::Call { id, payload, token: token.to_owned() }).await.map_err(|_| gone())?;
+            stream.down.send(frame).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         };
-        clock::timeout(CALL, call).await.unwrap_or(Err(Error::Timeout))
+        clock::timeout(AGENT_CALL, call).await.unwrap_or(Err(Error::Timeout))
     }
 
     /// Takes a stream an agent opens; the answer's body carries the calls.
@@ -184,24 +185,24 @@ impl AgentStreams {
         let streams = self.clone();
         let frames = Frames::new(body, ANSWER_MAX);
         self.tasks.spawn_until_shutdown("agent stream", async move { streams.read(frames, down, peer, admit).await });
-        let frames = stream::unfold(calls, |mut calls| async move {
-            let call = calls.recv().await?;
-            Some((Ok::<_, io::Error>(Frame::data(wire::frame(&call).ok()?)), calls))
-        });
+        let frames = stream::unfold(calls, |mut calls| async move { Some((Ok::<_, io::Error>(Frame::data(calls.recv().await?)), calls)) });
         Response::new(BodyExt::boxed_unsync(StreamBody::new(Box::pin(frames))))
     }
 
-    async fn read(&self, mut frames: Frames<Incoming>, down: mpsc::Sender<Down>, peer: SocketAddr, admit: Admit) {
+    async fn read(&self, mut frames: Frames<Incoming>, down: mpsc::Sender<Bytes>, peer: SocketAddr, admit: Admit) {
         let Ok(Ok(Some(Up::Hello(greeting)))) = clock::timeout(GREETING, frames.next()).await else { return };
         if let Err(why) = admit(&greeting, peer) {
             tracing::warn!(node = greeting.node, %peer, why, "an agent's stream is refused");
-            drop(down.send(Down::Refused(why)).await);
+            if let Ok(refused) = framed(&Down::Refused(why), CALL_MAX) {
+                drop(down.send(refused).await);
+            }
             return;
         }
         let node = greeting.node;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting::default();
-        if down.send(Down::Welcome).await.is_err() {
+        let Ok(welcome) = framed(&Down::Welcome, CALL_MAX) else { return };
+        if down.send(welcome).await.is_err() {
             return;
         }
         let (replaced, mut newer) = watch::channel(false);
@@ -289,16 +290,36 @@ pub fn attach(pool: Pool, servers: Servers, greeting: Greeting, callee: Arc<dyn 
     });
 }
 
+/// A message as a frame that the other side takes, or why it is none.
+fn framed<T: Serialize>(message: &T, max: usize) -> Result<Bytes, String> {
+    let frame = wire::frame(message)?;
+    if frame.len() > max {
+        return Err(format!("too large: {} bytes, at most {max} go over an agent's stream", frame.len()));
+    }
+    Ok(frame)
+}
+
+/// An answer as a frame. One that is too large, or cannot be written, is told to the caller and ends nothing.
+fn answer(id: u64, result: Result<AgentReply, Error>) -> Bytes {
+    let refused = |why| framed(&Up::Answer { id, result: Err(Error::Refused(why)) }, ANSWER_MAX);
+    framed(&Up::Answer { id, result }, ANSWER_MAX).or_else(refused).unwrap_or_default()
+}
+
 /// One stream from its opening to its end; answers why it ended.
 async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn AgentCallee>, tasks: &Tasks) -> String {
-    let (up, answers) = mpsc::channel::<Up>(CALLS_MAX);
-    if up.send(Up::Hello(greeting.clone())).await.is_err() {
+    let (up, answers) = mpsc::channel::<Bytes>(CALLS_MAX);
+    let hello = match framed(&Up::Hello(greeting.clone()), ANSWER_MAX) {
+        Ok(hello) => hello,
+        Err(why) => return why,
+    };
+    if up.send(hello).await.is_err() {
         return "closed".to_owned();
     }
-    let body = stream::unfold(answers, |mut answers| async move {
-        let answer = answers.recv().await?;
-        Some((Ok::<Frame<Bytes>, io::Error>(Frame::data(wire::frame(&answer).ok()?)), answers))
-    });
+    let body =
+        stream::unfold(
+            answers,
+            |mut answers| async move { Some((Ok::<Frame<Bytes>, io::Error>(Frame::data(answers.recv().await?)), answers)) },
+        );
     let body = BodyExt::boxed_unsync(StreamBody::new(Box::pin(body)));
     let opening = pool.send(to, Lane::Calls, Waits::Long, "/v1/agent", body);
     let Opened { response, seat } = match clock::timeout(GREETING, opening).await {
@@ -326,13 +347,13 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
                 let Ok(taken) = Arc::clone(&seats).try_acquire_owned() else {
                     let refusal = Err(Error::Refused("the agent has too many calls under way".to_owned()));
                     // A server that reads no answers gets none.
-                    drop(up.try_send(Up::Answer { id, result: refusal }));
+                    drop(up.try_send(answer(id, refusal)));
                     continue;
                 };
                 tasks.spawn_until_shutdown("agent call", async move {
                     let result = callee.call(payload, &token).await;
                     // The stream may have ended meanwhile: then the caller knows.
-                    drop(up.send(Up::Answer { id, result }).await);
+                    drop(up.send(answer(id, result)).await);
                     drop(taken);
                 });
             }
@@ -340,7 +361,7 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
                 Unreadable::Numbered(id) => {
                     let release = env!("CARGO_PKG_VERSION");
                     let refusal = Error::Refused(format!("the agent (release {release}) does not know what it is asked: {why}"));
-                    drop(up.try_send(Up::Answer { id, result: Err(refusal) }));
+                    drop(up.try_send(answer(id, Err(refusal))));
                 }
                 Unreadable::Kind(kind) => tracing::debug!(kind, "a message of a later release is skipped"),
                 Unreadable::Noise => return why,

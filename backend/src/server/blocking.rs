@@ -61,8 +61,7 @@ impl Call<'_> {
 
     fn longest_wait(self) -> Duration {
         let options = &self.server.options;
-        let asked = self.request.options.wait.map(|wait| wait.as_std()).filter(|wait| !wait.is_zero());
-        let wait = asked.unwrap_or(options.query_time_default).min(options.query_time_max);
+        let wait = self.request.options.waits(options.query_time_default, options.query_time_max);
         wait + self.server.runtime.rng.jitter(wait / JITTER_FRACTION)
     }
 

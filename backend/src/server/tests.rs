@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -40,6 +40,8 @@ struct Alone {
     index: AtomicU64,
     leads: AtomicBool,
     elections: watch::Sender<()>,
+    /// Changes of the configuration that were asked for, and refused.
+    tried: Mutex<Vec<Change>>,
 }
 
 impl Alone {
@@ -87,7 +89,8 @@ impl Consensus for Alone {
         Err(raft::Error::Refused("is there already".to_owned()))
     }
 
-    async fn change(&self, _change: Change) -> Result<(), raft::Error> {
+    async fn change(&self, change: Change) -> Result<(), raft::Error> {
+        self.tried.lock().expect("not poisoned").push(change);
         Err(raft::Error::Refused("is alone".to_owned()))
     }
 
@@ -132,6 +135,7 @@ fn bench() -> Bench {
         index: AtomicU64::new(10),
         leads: AtomicBool::new(true),
         elections: watch::Sender::new(()),
+        tried: Mutex::default(),
     });
     let (members, receiver) = watch::channel(Arc::default());
     let runtime = Runtime::seeded(1, 1_000_000);
@@ -328,6 +332,25 @@ async fn the_leader_keeps_the_catalog_in_step_with_the_pool() {
     settle().await;
     let state = bench.store.state();
     assert!(state.node("client").is_none() && state.node("s1").is_some() && state.node("ext").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_be_added_holds_up_no_other_change() {
+    let bench = bench();
+    bench.runtime.tasks.spawn("leader", bench.server.clone().run());
+    let server = |id: u8| {
+        let uuid = format!("0000000{id}-2222-4333-8444-555555555555");
+        let mut member = member(&format!("s{id}"), 1, "consul");
+        member.tags.extend([("id".to_owned(), uuid), ("port".to_owned(), "8300".to_owned()), ("dc".to_owned(), "dc1".to_owned())]);
+        member.addr = format!("10.0.0.{id}");
+        member
+    };
+    bench.members.send_replace(Arc::new(vec![member("s1", 1, "consul"), server(2), server(3)]));
+    clock::sleep(Duration::from_secs(1)).await;
+    let tried = bench.raft.tried.lock().expect("not poisoned").clone();
+    let name = |change: &Change| if let Change::Add(peer) = change { Some(peer.name.clone()) } else { None };
+    let names: Vec<_> = tried.iter().filter_map(name).collect();
+    assert!(names.starts_with(&["s2".to_owned(), "s3".to_owned()]), "{tried:?}");
 }
 
 #[tokio::test(start_paused = true)]

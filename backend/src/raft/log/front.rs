@@ -125,7 +125,7 @@ impl LogStore {
         self.shared.failure.clone()
     }
 
-    /// Changes the cache and hands the disk's part of the work over in the same order.
+    /// Hands the disk's part of the work over and waits for it; callers have changed the cache before, in the same order.
     async fn write(&self, work: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Work) -> io::Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         let (done, wait) = oneshot::channel();

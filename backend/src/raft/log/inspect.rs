@@ -23,8 +23,18 @@ pub(in crate::raft) struct Segment {
     pub(in crate::raft) vote: Option<u64>,
     /// The configuration an operator gave, if the segment tells of one.
     pub(in crate::raft) recovered: Option<Recovered>,
-    /// Entries with the offset of their record.
-    pub(in crate::raft) payloads: Vec<(u64, Vec<u8>)>,
+    /// The log was cut before this entry of a segment before this one, or of this one.
+    pub(in crate::raft) cut: Option<u64>,
+    /// Entries that were not cut off within the segment.
+    pub(in crate::raft) entries: Vec<Entry>,
+}
+
+/// An entry as it lies in a segment.
+pub(in crate::raft) struct Entry {
+    pub(in crate::raft) index: u64,
+    /// Of its record.
+    pub(in crate::raft) offset: u64,
+    pub(in crate::raft) payload: Vec<u8>,
 }
 
 /// Whether an agent has the log open.
@@ -58,7 +68,7 @@ pub(in crate::raft) fn segments(wal: &Path) -> io::Result<impl Iterator<Item = S
 }
 
 fn segment(path: PathBuf, is_last: bool) -> Segment {
-    let mut found = Segment { size: 0, fault: None, span: None, vote: None, recovered: None, payloads: Vec::new(), path };
+    let mut found = Segment { size: 0, fault: None, span: None, vote: None, recovered: None, cut: None, entries: Vec::new(), path };
     let bytes = match fs::read(&found.path) {
         Ok(bytes) => bytes,
         Err(why) => {
@@ -76,7 +86,8 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
         match record.kind {
             Kind::Entry => {
                 found.span = Some((found.span.map_or(record.index, |(first, _)| first.min(record.index)), record.index));
-                found.payloads.push((record.offset as u64, record.payload.to_vec()));
+                let (offset, payload) = (record.offset as u64, record.payload.to_vec());
+                found.entries.push(Entry { index: record.index, offset, payload });
             }
             Kind::Head => {
                 if let Ok(head) = codec::decode::<Head>(record.payload) {
@@ -86,6 +97,8 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
             }
             // The entries written again follow; until then the log ends before them.
             Kind::Truncate => {
+                found.cut = Some(found.cut.map_or(record.index, |cut| cut.min(record.index)));
+                found.entries.retain(|entry| entry.index < record.index);
                 found.span = found.span.and_then(|(first, last)| (record.index > first).then(|| (first, last.min(record.index - 1))))
             }
         }

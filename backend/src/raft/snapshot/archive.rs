@@ -29,6 +29,8 @@ const META: &str = "meta";
 const STATE: &str = "state.bin";
 /// Begins the name of a snapshot that is being written.
 const UNFINISHED: &str = "tmp-";
+/// What the name of a snapshot begins with while another one of the same entry takes its place.
+const FORMER: &str = "former-";
 
 /// The snapshots of one directory.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub(in crate::raft) struct Found {
 }
 
 impl Archive {
-    /// Creates the directory if need be and removes what was never finished.
+    /// Creates the directory if need be, removes what was never finished and takes back what was not replaced after all.
     pub(in crate::raft) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         if let Some(parent) = dir.parent() {
@@ -56,8 +58,16 @@ impl Archive {
         }
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(UNFINISHED) {
                 remove_if_there(&entry.path())?;
+            } else if let Some(name) = name.strip_prefix(FORMER) {
+                if dir.join(name).is_dir() {
+                    remove_if_there(&entry.path())?;
+                } else {
+                    fs::rename(entry.path(), dir.join(name))?;
+                }
             }
         }
         Ok(Self { dir: dir.to_owned(), next: Arc::default() })
@@ -138,10 +148,16 @@ impl Archive {
         file.write_all(&codec::encode(&head)?)?;
         sync_all(&file)?;
         sync_dir(unfinished)?;
-        // A snapshot of the same entry has the same state; the other server's or the rebuilt one replaces it.
-        remove_if_there(&path)?;
+        // A snapshot of the same entry has the same state; the other server's or the rebuilt one replaces it. The former one goes last, under
+        // another name: a crash leaves one of the two.
+        let former = self.dir.join(format!("{FORMER}{term}-{index}"));
+        remove_if_there(&former)?;
+        if path.is_dir() {
+            fs::rename(&path, &former)?;
+        }
         fs::rename(unfinished, &path)?;
         sync_dir(&self.dir)?;
+        remove_if_there(&former)?;
         for (_, old) in self.list()?.into_iter().skip(KEEP) {
             fs::remove_dir_all(old)?;
         }

@@ -110,7 +110,7 @@ async fn a_server_that_may_not_bootstrap_waits_for_others() {
 async fn a_node_id_that_is_no_uuid_is_refused() {
     let options = Options { node_id: "server-1".to_owned(), ..options(1) };
     let error = start(options, Arc::new(Store::new()), Runtime::system()).await.expect_err("refused");
-    assert!(error.to_string().starts_with("storage: node id \"server-1\": "), "{error}");
+    assert!(error.to_string().starts_with("node id \"server-1\": "), "{error}");
 }
 
 /// Starts on a directory that a killed process may still hold for a moment.

@@ -71,6 +71,36 @@ impl AgentCallee for Busy {
     }
 }
 
+/// Answers with its services, which are many, unless asked for something else.
+struct Talkative(usize);
+
+#[async_trait::async_trait]
+impl AgentCallee for Talkative {
+    async fn call(&self, payload: Payload, _: &str) -> Result<AgentReply, Error> {
+        if !matches!(payload, Payload::Services) {
+            return Ok(AgentReply::Done);
+        }
+        let service = shared::agent::AgentService { id: "x".repeat(self.0), ..Default::default() };
+        Ok(AgentReply::Services([("web".to_owned(), service)].into()))
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_stream_is_refused_and_the_stream_goes_on() {
+    let (server, agent) = (Running::start("one", None).await, Runtime::system());
+    let servers = Servers::new(&agent.rng);
+    servers.set(vec![server.server("one")]);
+    attach(pool(1000), servers, greeting("web"), Arc::new(Talkative(17 << 20)), agent.clone());
+    until("the agent is attached", || server.streams.has("web")).await;
+    let maintenance = |bytes: usize| Payload::NodeMaintenance { enable: true, reason: "x".repeat(bytes) };
+    for payload in [maintenance(5 << 20), Payload::Services] {
+        let refused = clock::timeout(SOON, server.streams.call("web", payload, "")).await.expect("at once").expect_err("too large");
+        assert!(matches!(&refused, Error::Refused(why) if why.starts_with("too large: ")), "{refused:?}");
+    }
+    let done = clock::timeout(SOON, server.streams.call("web", maintenance(10), "")).await.expect("at once");
+    assert!(matches!(done, Ok(AgentReply::Done)), "{done:?}");
+}
+
 #[tokio::test]
 async fn an_agent_takes_only_so_many_calls_whoever_calls() {
     let (server, agent) = (Running::start("one", None).await, Runtime::system());

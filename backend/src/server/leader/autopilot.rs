@@ -11,7 +11,7 @@ use std::{
 use shared::{
     agent::{
         Member,
-        status::{ALIVE, LEFT},
+        status::{self, ALIVE, FAILED, LEFT},
     },
     go, name,
     operator::{AutopilotConfiguration, AutopilotHealth, ServerHealth},
@@ -47,16 +47,6 @@ fn servers<'a>(members: &'a [Member], datacenter: &str) -> BTreeMap<&'a str, &'a
         }
     }
     servers
-}
-
-fn status_word(status: Option<u8>) -> &'static str {
-    match status {
-        Some(1) => "alive",
-        Some(2) => "leaving",
-        Some(3) => "left",
-        Some(4) => "failed",
-        _ => "none",
-    }
 }
 
 /// What is known of the cluster at one moment.
@@ -102,7 +92,7 @@ impl View<'_> {
                 id: peer.id.clone(),
                 name: peer.name.clone(),
                 address: peer.address.clone(),
-                serf_status: status_word(member.map(|member| member.status)).to_owned(),
+                serf_status: member.map_or("none", |member| status::word(member.status)).to_owned(),
                 version: build.split(':').next().unwrap_or_default().to_owned(),
                 leader,
                 // -1ns: never heard.
@@ -173,7 +163,7 @@ impl View<'_> {
         }
         let alive = |id: &str| servers.get(id).is_some_and(|member| member.status == ALIVE);
         // Who is not in the pool at all may only not be in it yet: a new leader learns it first.
-        let failed = |peer: &&Peer| servers.get(peer.id.as_str()).is_some_and(|member| member.status > 2);
+        let failed = |peer: &&Peer| servers.get(peer.id.as_str()).is_some_and(|member| matches!(member.status, LEFT | FAILED));
         let voters: Vec<&Peer> = self.status.peers.iter().filter(|peer| peer.voter).collect();
         let dead: Vec<&&Peer> = voters.iter().filter(|peer| failed(peer) && !alive(&peer.id)).collect();
         let healthy = voters.len() - dead.len();
@@ -186,7 +176,8 @@ impl View<'_> {
         learners.chain(voters).collect()
     }
 
-    /// How many servers the cluster is meant to have, as most of the living ones say, the higher number of two said as often.
+    /// How many servers the cluster is meant to have, as most of the living ones say, the higher number of two said as often;
+    /// three when none says.
     fn formed(&self) -> usize {
         let servers = servers(self.members, self.datacenter);
         let expect = |member: &&Member| member.tags.get("expect").and_then(|text| text.parse::<usize>().ok());

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::BoxStream};
+use futures_util::{
+    StreamExt as _,
+    stream::{BoxStream, Fuse},
+};
 use shared::{
     agent::status,
     changes::{Change, Kind, Topic},
@@ -33,6 +36,8 @@ const TOMBSTONE_MS: u64 = 15 * 60_000;
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often servers are judged, and how often the Raft configuration is compared with the pool.
 const AUTOPILOT: (Duration, u32) = (Duration::from_secs(2), 5);
+/// Changes of the Raft configuration tried in one pass, at most.
+const STEPS_MAX: usize = 16;
 /// How often it is looked who leads, beside every change: silence alone changes nothing.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is said that nobody leads.
@@ -44,7 +49,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn run(server: &Arc<Server>) {
     let shutdown = server.runtime.tasks.shutdown();
     let mut told = Told::default();
-    let mut changes = server.raft.changes();
+    let mut changes = server.raft.changes().fuse();
     while !shutdown.is_requested() {
         let status = look(server, &mut told);
         if status.role == "leader" {
@@ -75,11 +80,9 @@ pub(super) async fn run(server: &Arc<Server>) {
 }
 
 /// Waits for a change of the leader or the configuration, or until it is time to look again.
-async fn await_change(changes: &mut BoxStream<'static, ()>) {
+async fn await_change(changes: &mut Fuse<BoxStream<'static, ()>>) {
     tokio::select! {
-        change = changes.next() => if change.is_none() {
-            std::future::pending::<()>().await;
-        },
+        Some(()) = changes.next() => {}
         () = clock::sleep(LOOK) => {}
     }
 }
@@ -215,8 +218,10 @@ async fn name_cluster(server: &Server) {
 
 /// Brings the Raft configuration in step with the pool, one change at a time; what fails is tried again later.
 async fn steer(server: &Server) {
+    // What one server cannot have done to it is not to hold up what the others need.
+    let mut refused: Vec<consensus::Change> = Vec::new();
     // Every change may make the next one needless, and there are never more than a few.
-    for _ in 0..8 {
+    for _ in 0..STEPS_MAX {
         let (status, members, configuration) = (server.raft.status(), server.members.borrow().clone(), server.autopilot());
         let now = server.runtime.clock.now();
         let view = View {
@@ -228,20 +233,21 @@ async fn steer(server: &Server) {
             wall_ms: server.runtime.clock.wall_ms(),
         };
         let plan = view.plan(&server.stable.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(change) = plan.into_iter().next() else { return };
+        let Some(change) = plan.into_iter().find(|change| !refused.contains(change)) else { return };
         if let consensus::Change::Add(peer) = &change
             && let Err(why) = formation::admit(server, peer).await
         {
             tracing::error!(server = peer.name, why, "a server is not added to the raft configuration");
-            return;
+            refused.push(change);
+            continue;
         }
         if let consensus::Change::Add(peer) = &change {
             formation::warn_of_expectation(server, &members, peer);
         }
         tracing::info!(?change, "autopilot changes the raft configuration");
-        if let Err(error) = server.change_raft(change).await {
-            tracing::warn!(%error, "the raft configuration is not changed, it is tried again");
-            return;
+        if let Err(error) = server.change_raft(change.clone()).await {
+            tracing::warn!(%error, ?change, "the raft configuration is not changed, it is tried again");
+            refused.push(change);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::store::{Command, State};
 
 /// The commands that bring the catalog in step, none when it is.
 pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name: &str, at_ms: u64) -> Vec<Command> {
+    let ids: BTreeSet<String> = members.iter().map(id).collect();
     let own = |name: &str| name.eq_ignore_ascii_case(own_name);
     let mut commands = Vec::new();
     let mut known = BTreeSet::new();
@@ -26,7 +27,7 @@ pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name
         known.insert(member.name.to_lowercase());
         match member.status {
             ALIVE | LEAVING => {
-                commands.extend(displaced(state, member, members).then(|| remove(&member.name, at_ms)));
+                commands.extend(displaced(state, member, &ids).then(|| remove(&member.name, at_ms)));
                 commands.extend(alive(state, member, datacenter, at_ms));
             }
             FAILED => commands.extend(failed(state, member, datacenter, at_ms)),
@@ -40,13 +41,14 @@ pub(super) fn plan(state: &State, members: &[Member], datacenter: &str, own_name
 }
 
 /// Whether the catalog has the member's name for another node, which is not in the pool any more: one that lost its disk and came back.
-fn displaced(state: &State, member: &Member, members: &[Member]) -> bool {
-    let id = |member: &Member| member.tags.get("id").map(|id| id.to_lowercase()).unwrap_or_default();
+fn displaced(state: &State, member: &Member, ids: &BTreeSet<String>) -> bool {
     let former = state.node(&member.name).map(|record| record.node.id.to_lowercase()).unwrap_or_default();
-    state.check(&member.name, SERF_HEALTH).is_some()
-        && !former.is_empty()
-        && !id(member).is_empty()
-        && members.iter().all(|other| id(other) != former)
+    state.check(&member.name, SERF_HEALTH).is_some() && !former.is_empty() && !id(member).is_empty() && !ids.contains(&former)
+}
+
+/// A member's UUID in lower case; empty when it tells none.
+fn id(member: &Member) -> String {
+    member.tags.get("id").map(|id| id.to_lowercase()).unwrap_or_default()
 }
 
 fn serf_health(name: &str, status: Status, output: &str) -> Check {
