@@ -1,6 +1,7 @@
 //! Clusters of real processes: they form, lose servers, come back, and lose nothing that was acknowledged.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +12,7 @@ use std::{
 
 use tests::{
     cluster::{Cluster, DEADLINE},
+    dns,
     http::Client,
     wait::{wait_until, wait_within},
     workload::{Workload, agents, agree},
@@ -54,8 +56,8 @@ fn servers_form_one_cluster_only_when_all_are_there() {
     assert_eq!(cluster.get(leader, "/v1/muster/gossip")["Members"].as_array().map(Vec::len), Some(3));
 }
 
-/// Reads again and again; answers how often and how long the longest took. Whoever stands between the reader and the servers has to find
-/// another one by itself.
+/// Reads and looks up again and again; answers how often and how long the longest read took. Whoever stands between the reader and the
+/// servers has to find another one by itself.
 fn read_until(agent: &Client, done: &AtomicBool) -> (u32, Duration) {
     let (mut reads, mut longest) = (0, Duration::ZERO);
     while !done.load(Ordering::Relaxed) {
@@ -63,6 +65,9 @@ fn read_until(agent: &Client, done: &AtomicBool) -> (u32, Duration) {
         let answer = agent.get("/v1/kv/?keys&separator=/");
         assert!(answer.status == 200 || answer.status == 404, "after {:?}: {} {}", asked.elapsed(), answer.status, answer.text());
         (reads, longest) = (reads + 1, longest.max(asked.elapsed()));
+        let resolver = SocketAddr::new(agent.address.ip(), 8600);
+        let found = dns::ask(resolver, "consul.service.consul", "A", Some(4096)).expect("an answer");
+        assert!(found.rcode == 0 && !found.answers.is_empty(), "{found:?}");
     }
     (reads, longest)
 }
@@ -112,7 +117,7 @@ fn killed_servers_lose_nothing_under_load() {
     load.more("writes with everybody", 50);
     cluster.settled(4);
     done.store(true, Ordering::Relaxed);
-    let (reads, longest) = reader.join().expect("every read through the client agent is answered");
+    let (reads, longest) = reader.join().expect("every read and look-up through the client agent is answered");
     println!("{reads} reads through the client agent, the longest took {} ms", longest.as_millis());
     assert!(reads > 50, "{reads} reads prove nothing");
     let http = cluster.members[0].node().http;

@@ -17,6 +17,7 @@ mod checks;
 mod cli;
 mod client;
 mod cluster;
+mod disk;
 mod dns;
 mod doctor;
 mod durability;

@@ -1,8 +1,7 @@
-//! Servers in trouble: a quorum lost for good, a wrong `peers.json`, a full disk, too long an absence.
+//! Servers in trouble: a quorum lost for good, a wrong `peers.json`, too long an absence.
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -213,118 +212,4 @@ fn a_server_that_was_away_for_too_long_stays_away() {
     // Whoever knows better says so.
     let node = start.clone().with("-hcl=server_rejoin_age_max = \"1000h\"").start();
     check(&node.http, "kept", 1);
-}
-
-/// A small file system of its own, gone with the test.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    /// Mounts it; needs root, which tests have in CI.
-    fn mount(path: &Path, megabytes: u32) -> Self {
-        fs::create_dir_all(path).expect("created");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(path).output();
-        let mounted = mounted.expect("there is a mount command");
-        assert!(mounted.status.success(), "a tmpfs cannot be mounted (root is needed): {}", String::from_utf8_lossy(&mounted.stderr));
-        Self { path: path.to_owned() }
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.path.join("ballast")
-    }
-
-    /// Leaves no room at all.
-    fn fill(&self) {
-        let mut ballast = fs::File::create(self.ballast()).expect("created");
-        for size in [1 << 20, 4096, 1] {
-            while ballast.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.ballast()).expect("removed");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: an agent may still have it open.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
-
-#[test]
-fn a_server_whose_disk_is_full_steps_down_says_why_and_comes_back() {
-    let mut cluster = Cluster::empty();
-    let disk = Disk::mount(&data(&cluster, 0), 24);
-    for _ in 0..3 {
-        cluster.add_server(3, &[]);
-    }
-    let leader = cluster.settled(3);
-    let id = cluster.members[0].start.id.clone();
-    if leader != 0 {
-        let target = format!("/v1/operator/raft/transfer-leader?id={id}");
-        let moved = cluster.members[leader].node().http.request("POST", &target, &[], &[]).expect("answers");
-        assert_eq!(moved.status, 200, "{}", moved.text());
-        wait_within("the small disk's server to lead", DEADLINE, || (cluster.leader() == 0).then_some(()));
-    }
-    let (full, other) = (cluster.members[0].node().http, cluster.members[1].node().http);
-    write(&full, "before", 20);
-    let load = Workload::start(agents(&cluster));
-    load.more("writes with room", 50);
-    disk.fill();
-
-    // A page may have some room left; the first write that does not fit is the last it takes.
-    let refused = wait_within("the full server to say why", DEADLINE, || {
-        let answer = full.request("PUT", "/v1/kv/refused", &[], &[b'x'; 2000]).ok()?;
-        answer.text().starts_with("this server's disk failed: ").then_some(answer)
-    });
-    assert_eq!(refused.status, 500);
-    assert!(refused.text().contains("No space left on device"), "{}", refused.text());
-    wait_within("writes without the full server", DEADLINE, || {
-        (other.request("PUT", "/v1/kv/first", &[], b"x").ok()?.status == 200).then_some(())
-    });
-    write(&other, "without", 20);
-    load.more("writes beside the full server", 50);
-    let stale = full.get("/v1/kv/before/7?stale&raw");
-    assert_eq!((stale.status, stale.text().as_str()), (200, "x"));
-    let raft = full.get("/v1/muster/raft?stale").json();
-    assert!(raft["Failure"].as_str().is_some_and(|why| why.contains("No space left on device")), "{raft}");
-    assert_eq!(raft["State"], "shutdown");
-    let health = wait_within("autopilot to notice", DEADLINE, || {
-        let health = other.request("GET", "/v1/operator/autopilot/health", &[], &[]).ok()?;
-        let health: Value = serde_json::from_slice(&health.body).ok()?;
-        (health["Healthy"] == false).then_some(health)
-    });
-    let ill: Vec<&Value> = health["Servers"].as_array().expect("a list").iter().filter(|server| server["Healthy"] == false).collect();
-    assert_eq!(ill.iter().map(|server| server["ID"].as_str()).collect::<Vec<_>>(), [Some(id.as_str())], "{health}");
-    // Raft is silent there; gossip carries the reason.
-    wait_within("the others to know why", DEADLINE, || {
-        let raft = other.request("GET", "/v1/muster/raft", &[], &[]).ok()?;
-        let raft: Value = serde_json::from_slice(&raft.body).ok()?;
-        let server = raft["Servers"].as_array()?.iter().find(|server| server["ID"] == id.as_str())?.clone();
-        server["Failure"].as_str()?.contains("No space left on device").then_some(())
-    });
-    cluster.members[0].node.as_mut().expect("it runs").assert_running();
-    let log = cluster.members[0].node().log();
-    assert!(log.contains("the disk of this server failed") && log.contains("No space left on device"), "{log}");
-
-    // Room alone heals nothing: what a failed flush lost nobody knows. A restart does.
-    disk.make_room();
-    assert_eq!(full.put("/v1/kv/refused", "x").status, 500);
-    assert_eq!(cluster.members[0].node.as_mut().expect("it runs").end_by("TERM"), Some(1));
-    cluster.members[0].restart();
-    cluster.settled(3);
-    wait_within("all to be healthy again", DEADLINE, || {
-        let health = other.request("GET", "/v1/operator/autopilot/health", &[], &[]).ok()?;
-        (serde_json::from_slice::<Value>(&health.body).ok()?["Healthy"] == true).then_some(())
-    });
-    check(&full, "before", 20);
-    check(&full, "without", 20);
-    load.more("writes through everybody", 50);
-    load.check(&full);
-    agree(&cluster);
-    drop(cluster);
-    drop(disk);
 }
