@@ -129,7 +129,8 @@ fn one_seed(request: &Request, seed: u64, summary: &Mutex<Summary>) {
 fn broken(summary: &mut Summary, request: &Request, seed: u64, invariant: &str, what: String) {
     if request.progress {
         println!("seed {seed}: {invariant}: {what}");
-        println!("    cargo xtask sim --seed {seed} --invariant {invariant}");
+        let bug = request.bug.map_or_else(String::new, |bug| format!(" --bug {bug:?}"));
+        println!("    cargo xtask sim --seed {seed} --invariant {invariant}{bug}");
     }
     summary.violations.push(Violation { seed, invariant: invariant.to_owned(), what });
 }

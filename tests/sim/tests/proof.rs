@@ -48,6 +48,27 @@ fn check_noticed(bug: Bug, invariant: &str, within: u64) {
     assert_eq!(first.invariant, invariant, "{}", first.what);
 }
 
+/// The simulation as a program, with these arguments: its exit code and what it prints.
+fn sim(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sim")).args(arguments).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_seed_that_fails_prints_the_command_that_shows_it_again() {
+    let (code, said) = sim(&["--bug", "NoLease", "--seeds", "6", "--invariant", "lease_reads"]);
+    assert_eq!(code, Some(1), "{said}");
+    let mut lines = said.lines().skip_while(|line| !line.starts_with("seed "));
+    let (what, command) = (lines.next().expect("a seed that failed"), lines.next().expect("its command"));
+    let arguments: Vec<&str> = command.trim().strip_prefix("cargo xtask sim ").expect("a command").split(' ').collect();
+    assert_eq!(arguments[0], "--seed", "{command}");
+    let (code, again) = sim(&arguments);
+    assert_eq!(code, Some(1), "{again}");
+    assert!(again.lines().any(|line| line == what), "{what} is not seen again in {again}");
+    // Without the fault the same seed holds.
+    assert_eq!(sim(&arguments[..4]).0, Some(0), "{arguments:?}");
+}
+
 #[test]
 fn a_log_that_acknowledges_before_it_flushed_loses_writes() {
     check_noticed(Bug::AckBeforeSync, "acked_writes_survive", 20);
