@@ -29,6 +29,10 @@ export const journeys = [
           await look("raft", "Three servers, one may be lost.");
           await go(page, "m");
           await look("gossip", "3 members, all of them well.");
+          // Round trips to the two others: nothing else on the page is told in milliseconds.
+          if (size === "desktop") {
+            await main(page).getByRole("cell", { name: /^\d+(\.\d)? ms$/ }).nth(1).waitFor();
+          }
           await go(page, "b");
           await look("snapshots", /snapshot/);
         }

@@ -285,6 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn round_trips_are_told_for_each_and_in_the_middle() {
+        let trips = |trips: &[Option<u64>]| {
+            let members = trips
+                .iter()
+                .enumerate()
+                .map(|(at, trip)| Member { round_trip_us: *trip, ..member(["a", "b", "c", "d"][at], "alive", "server") });
+            pool(members.collect())
+        };
+        let measured = trips(&[None, Some(1_540), Some(212_000), Some(360)]);
+        let told: Vec<String> = measured.members.iter().map(|member| trip(&measured, member)).collect();
+        assert_eq!(told, ["itself", "1.5 ms", "212 ms", "0.4 ms"]);
+        assert_eq!(median_trip(&measured), "1.5 ms");
+        let median = |pool: &Pool| facts(pool).into_iter().find(|fact| fact.name == "Median round trip").map(|fact| fact.value);
+        assert_eq!(median(&measured).as_deref(), Some("1.5 ms"));
+        let unknown = trips(&[None, None]);
+        assert_eq!((trip(&unknown, &unknown.members[1]).as_str(), median(&unknown)), ("", None), "nothing is made up");
+    }
+
+    #[test]
     fn who_is_gone_is_forgotten_after_a_while() {
         let pool = pool(Vec::new());
         let told = |status: &str| forgotten(&pool, &member("a", status, "client"));
