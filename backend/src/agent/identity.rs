@@ -8,7 +8,7 @@ use shared::name;
 
 use crate::rt::{
     Rng,
-    durable::{sync_all, sync_dir},
+    durable::{create_dir, sync_all, sync_dir},
 };
 
 /// The node's id. A new one is on disk before it is used.
@@ -41,7 +41,10 @@ pub(super) fn node_id(configured: &str, data_dir: Option<&Path>, rng: &Rng) -> i
 pub(super) fn write_durably(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let partial = path.with_extension("tmp");
-    fs::create_dir_all(directory)?;
+    // An operator's directory may lie in one that is not ours to read.
+    if !directory.is_dir() {
+        create_dir(directory)?;
+    }
     // The keys of gossip are kept this way too: nobody else's business.
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
@@ -59,10 +62,11 @@ mod tests {
     fn a_power_cut_leaves_a_small_file_as_it_was_before_or_after() {
         let (directory, rng) = (tempfile::tempdir().expect("a temporary directory"), Rng::from_seed(1));
         let flushed = Flushed::watch(directory.path()).recording();
-        let read = |directory: &tempfile::TempDir| fs::read_to_string(directory.path().join("node-id")).ok();
+        // The data directory and the one above it are made, too.
+        let read = |directory: &tempfile::TempDir| fs::read_to_string(directory.path().join("muster/data/node-id")).ok();
         let mut before = None;
         for text in ["first", "second and longer", "third"] {
-            write_durably(&directory.path().join("node-id"), text).expect("written");
+            write_durably(&directory.path().join("muster/data/node-id"), text).expect("written");
             for moment in flushed.moments() {
                 for found in [moment.worst(), moment.any(&rng), moment.any(&rng)] {
                     let found = read(&found);

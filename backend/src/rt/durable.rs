@@ -23,6 +23,22 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     sync_all(&File::open(dir)?)
 }
 
+/// Creates a directory unless it is there, and those above it that are missing. Its name is durable once this returns, also when it was
+/// created by somebody who was killed before that was so.
+///
+/// # Errors
+/// The disk; something else has the name.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !above.is_dir() {
+        create_dir(above)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => Err(error),
+        _ => sync_dir(above),
+    }
+}
+
 /// Makes what was written to a file, and its length, durable.
 ///
 /// # Errors
@@ -68,15 +84,12 @@ impl Sled {
     /// # Errors
     /// The directory cannot be opened, is locked by another process, or holds damaged data.
     pub fn open(dir: &Path, cache_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        create_dir(dir)?;
         // Without the background flusher nothing hides a missing flush.
         let config = sled::Config::new().path(dir).flush_every_ms(None).mode(sled::Mode::HighThroughput).cache_capacity(cache_bytes);
         let db = config.open().map_err(from_sled)?;
         let file = OpenOptions::new().read(true).write(true).open(dir.join("db"))?;
         sync_dir(dir)?;
-        if let Some(parent) = dir.parent() {
-            sync_dir(parent)?;
-        }
         let mut opened = Self { db, file, blobs: dir.join("blobs"), synced_blobs: BTreeSet::new() };
         opened.sync()?;
         Ok(opened)

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::rt::durable::{sync_data, sync_dir};
+use crate::rt::durable::{create_dir, sync_data, sync_dir};
 
 /// A directory of segment files.
 pub(super) trait Disk: Send + Sync + 'static {
@@ -50,10 +50,7 @@ pub(super) struct Directory {
 impl Directory {
     /// Creates the directory if need be, and locks it.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
-        if let Some(parent) = dir.parent() {
-            sync_dir(parent)?;
-        }
+        create_dir(dir)?;
         let path = dir.join("lock");
         let lock = File::create(&path)?;
         if let Err(error) = lock.try_lock() {

@@ -27,7 +27,7 @@ use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 
 use super::types::{Configuration, Entry, LogId, Membership, Vote};
-use crate::rt::durable::sync_dir;
+use crate::rt::durable::create_dir;
 
 /// What a log keeps beside its entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,10 +128,7 @@ pub(super) fn open(dir: &Path, backend: &str) -> io::Result<Opened> {
         let reason = format!("{} holds a raft log of another store than {backend:?}", other.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
-    std::fs::create_dir_all(dir)?;
-    if let Some(data_dir) = dir.parent() {
-        sync_dir(data_dir)?;
-    }
+    create_dir(dir)?;
     match backend {
         "sled" => tree::open(&sled),
         _ => wal::open(Arc::new(disk::Directory::open(&wal)?), wal::SEGMENT_BYTES),

@@ -17,7 +17,7 @@ use std::{
 use super::{Contents, Head, Image};
 use crate::{
     raft::codec,
-    rt::durable::{sync_all, sync_data, sync_dir},
+    rt::durable::{create_dir, sync_all, sync_data, sync_dir},
     store::{self, State},
 };
 
@@ -52,10 +52,7 @@ pub(in crate::raft) struct Found {
 impl Archive {
     /// Creates the directory if need be, removes what was never finished and takes back what was not replaced after all.
     pub(in crate::raft) fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
-        if let Some(parent) = dir.parent() {
-            sync_dir(parent)?;
-        }
+        create_dir(dir)?;
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let name = entry.file_name();

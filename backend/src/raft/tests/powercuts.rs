@@ -33,6 +33,32 @@ async fn check_power_cuts(backend: &str) {
     assert!(snapshots > 20 && purged(&server) > 20, "{backend}: {snapshots}, {}", purged(&server));
 }
 
+/// An operator's configuration is followed, or still there to be followed: never half, and never forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_while_peers_json_is_followed_leaves_it_to_the_next_start() {
+    let (dir, rng) = (tempfile::tempdir().expect("temp dir"), crate::rt::Rng::from_seed(1));
+    let on = |dir: &Path| Options { data_dir: Some(dir.to_owned()), ..options(1) };
+    let (server, _) = reopen(&on(dir.path())).await;
+    server.propose(put("kept")).await.expect("leads");
+    server.shutdown().await;
+    let row = |id: u8, more: &str| format!("{{\"id\": \"{}\", \"address\": \"{}\"{more}}}", options(id).node_id, options(id).address);
+    let file = format!("[{}, {}]", row(1, ""), row(2, ", \"non_voter\": true"));
+    std::fs::write(dir.path().join("raft/peers.json"), file).expect("writes");
+    let flushed = Flushed::watch(dir.path()).recording();
+    let (server, _) = reopen(&on(dir.path())).await;
+    let moments: Vec<_> = flushed.moments().into_iter().chain([flushed.now()]).collect();
+    server.shutdown().await;
+    assert!(moments.len() > 3, "{}", moments.len());
+    for (at, moment) in moments.iter().enumerate() {
+        for found in [moment.worst(), moment.any(&rng), moment.any(&rng)] {
+            let (again, store) = reopen(&on(found.path())).await;
+            assert!(has(&store, "kept"), "cut {at}");
+            assert_eq!(again.status().peers.len(), 2, "cut {at}: {:?}", again.status().peers);
+            again.shutdown().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_has_every_acknowledged_write_after_a_power_cut() {
     check_power_cuts("wal").await;
