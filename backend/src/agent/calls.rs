@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{Stream, StreamExt as _, stream::FuturesUnordered};
 use shared::agent::Member;
 use tokio::sync::watch;
 
 use super::monitor::Monitors;
 use crate::{
     gossip, local,
-    rpc::{self, AgentCall, AgentReply, Error, Payload, Request},
+    rpc::{self, AgentCall, AgentReply, Error, Failure, Payload, Request},
     server::AgentCalls,
 };
 
@@ -113,12 +113,12 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Asks another server, which must answer from what it holds itself.
-    async fn ask(&self, server: rpc::Server, node: &str, payload: Payload, token: &str) -> Result<AgentReply, Error> {
+    async fn ask(&self, server: rpc::Server, node: &str, payload: Payload, token: &str) -> Result<AgentReply, Failure> {
         let request = Request { token: token.to_owned(), forwarded: true, ..Request::default() };
         let call = AgentCall { node: node.to_owned(), payload };
-        let answer = self.pool.call(server.address, &request, call.into()).await?;
-        <AgentCall as rpc::TypedOperation>::unwrap(answer.value)
-            .ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))
+        let answer = self.pool.try_call(server.address, &request, &call.into()).await?;
+        let unexpected = || Failure::Answered(Error::Refused("rpc error making call: unexpected reply".to_owned()));
+        <AgentCall as rpc::TypedOperation>::unwrap(answer.value).ok_or_else(unexpected)
     }
 
     /// The server that is this node, or else every other one: one of them holds the node's stream.
@@ -144,21 +144,45 @@ impl AgentCalls for Calls {
         if forwarded {
             return Err(nowhere());
         }
-        let mut asked: FuturesUnordered<_> =
+        let asked: FuturesUnordered<_> =
             self.others(node).into_iter().map(|server| self.ask(server, node, payload.clone(), token)).collect();
-        while let Some(answer) = asked.next().await {
-            match answer {
-                Err(Error::Unreachable(_) | Error::Timeout | Error::Stopping | Error::NoLeader) => {}
-                answer => return answer,
-            }
-        }
-        Err(nowhere())
+        first_answer(asked).await.unwrap_or_else(|| Err(nowhere()))
     }
+}
+
+/// What the server says that holds the node's stream. The others say that they do not, or cannot be asked: only when nobody holds it is
+/// it told that one may have carried the call out and could not say so. None when it reached nobody.
+async fn first_answer(mut asked: impl Stream<Item = Result<AgentReply, Failure>> + Unpin) -> Option<Result<AgentReply, Error>> {
+    let mut unknown = None;
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Err(Failure::NotSent(_) | Failure::Answered(Error::Unreachable(_) | Error::Stopping | Error::NoLeader)) => {}
+            Err(failure @ (Failure::Lost(_) | Failure::Timeout | Failure::Answered(Error::Timeout))) => {
+                unknown = Some(Err(failure.into()));
+            }
+            answer => return Some(answer.map_err(Into::into)),
+        }
+    }
+    unknown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_server_that_holds_the_stream_answers_whatever_becomes_of_the_others() {
+        let asked = async |answers: Vec<Result<AgentReply, Failure>>| {
+            first_answer(futures_util::stream::iter(answers)).await.map(|answer| answer.map(|_| ()))
+        };
+        let (lost, elsewhere) = (|| Err(Failure::Lost("EOF".to_owned())), || Err(Failure::Answered(Error::Unreachable("no".to_owned()))));
+        let refused = || Err(Failure::Answered(Error::NotFound("Unknown check ID".to_owned())));
+        assert_eq!(asked(vec![lost(), elsewhere(), Ok(AgentReply::Done)]).await, Some(Ok(())));
+        assert_eq!(asked(vec![Err(Failure::Timeout), refused()]).await, Some(Err(Error::NotFound("Unknown check ID".to_owned()))));
+        assert_eq!(asked(vec![Err(Failure::Timeout), elsewhere()]).await, Some(Err(Error::Timeout)), "it may have been done");
+        assert_eq!(asked(vec![lost(), elsewhere()]).await, Some(Err(Error::Refused("rpc error making call: EOF".to_owned()))));
+        assert_eq!(asked(vec![elsewhere(), Err(Failure::NotSent("refused".to_owned()))]).await, None);
+    }
 
     #[test]
     fn an_agent_is_called_by_a_name_that_gossip_knows_at_its_address_or_by_its_id() {
