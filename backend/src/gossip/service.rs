@@ -57,6 +57,8 @@ pub(super) struct Service {
     pub(super) rivals: BTreeSet<(NodeId, NodeId)>,
     /// Members that were asked who they are, and when.
     pub(super) asked: BTreeMap<SocketAddr, clock::Instant>,
+    /// Members of whom too little is known, as of the last change.
+    strangers: Vec<SocketAddr>,
     /// How long the last exchange with each member took.
     pub(super) round_trips: BTreeMap<SocketAddr, Duration>,
     /// When to go after having said so.
@@ -113,6 +115,7 @@ impl Service {
             asking: BTreeSet::new(),
             rivals: BTreeSet::new(),
             asked: BTreeMap::new(),
+            strangers: Vec::new(),
             round_trips: BTreeMap::new(),
             going: None,
             leaving: None,
@@ -273,9 +276,14 @@ impl Service {
         for accused in self.pool.take_accused() {
             self.ask(accused.id().address, Kind::Accusation, Ask::Accused(accused), None);
         }
-        let mut strangers = self.pool.strangers();
-        self.asked.retain(|stranger, at| at.elapsed() < STRANGER_PAUSE && strangers.contains(stranger));
-        if !strangers.is_empty() && self.asked.len() < STRANGERS_AT_ONCE {
+        let changed = self.pool.take_changed();
+        if changed {
+            // Not with every packet: it looks at everybody.
+            self.strangers = self.pool.strangers();
+        }
+        self.asked.retain(|stranger, at| at.elapsed() < STRANGER_PAUSE && self.strangers.contains(stranger));
+        if !self.strangers.is_empty() && self.asked.len() < STRANGERS_AT_ONCE {
+            let mut strangers = self.strangers.clone();
             strangers.retain(|stranger| !self.asked.contains_key(stranger));
             self.rng.shuffle(&mut strangers);
             strangers.truncate(STRANGERS_AT_ONCE - self.asked.len());
@@ -284,7 +292,7 @@ impl Service {
                 self.exchange(stranger, None);
             }
         }
-        if self.pool.take_changed() {
+        if changed {
             let now = self.now();
             for (name, address, status) in self.pool.note_changes(now) {
                 match status {
