@@ -155,6 +155,7 @@ fn the_log_of_a_client_is_followed_from_every_agent_also_when_servers_go() {
     }
     // With the agent its log ends, and everybody can tell: the answer is cut off.
     cluster.members[target].kill();
+    cluster.members[target].restart();
     for stream in &streams {
         wait_within("the stream to end", DEADLINE, || stream.has_ended().then_some(()));
         assert!(!stream.text().ends_with("0\r\n\r\n"), "{}", stream.text());

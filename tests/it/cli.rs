@@ -1,6 +1,9 @@
 //! The command line against a running agent.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tests::{
@@ -62,6 +65,9 @@ fn keys_of_gossip_by_command() {
     expect(&node, &["keyring", "-list", "-relay-factor=5"], 0, &format!("\ndc1 (LAN):\n  {new} [1/1]\n"));
 }
 
+/// Whoever is killed is missed soon.
+const QUICK: &str = "-hcl=gossip_lan { probe_interval = \"400ms\" probe_timeout = \"200ms\" }";
+
 /// What a command prints, which has to succeed.
 fn said(node: &Node, arguments: &[&str]) -> String {
     let output = run(node, arguments);
@@ -92,7 +98,7 @@ fn lasting(state: &Value) -> Value {
 
 #[test]
 fn servers_are_seen_handed_over_to_and_removed_by_command() {
-    let mut cluster = Cluster::servers(3, &[]);
+    let mut cluster = Cluster::servers(3, &[QUICK.to_owned()]);
     let leader = cluster.leader();
     let (asked, third) = (cluster.others(leader)[0], cluster.others(leader)[1]);
     let start = |place: usize| cluster.members[place].start.clone();
@@ -157,13 +163,11 @@ fn servers_are_seen_handed_over_to_and_removed_by_command() {
 
 #[test]
 fn agents_join_leave_stay_away_and_are_forgotten_by_command() {
-    let mut cluster = Cluster::servers(1, &[]);
-    cluster.add_client();
-    cluster.settled(2);
+    let cluster = Cluster::servers(2, &[QUICK.to_owned()]);
     let server = &cluster.members[0];
     let node = server.node();
     let data = format!("-data-dir={}", cluster.directory().join("guest").display());
-    let guest = Start::numbered(Product::Muster, 9, vec![data]);
+    let guest = Start::numbered(Product::Muster, 9, vec![data, QUICK.to_owned()]);
     let begin = |start: &Start| {
         let node = start.spawn();
         wait_within("the guest to listen", DEADLINE, || node.http.request("GET", "/v1/agent/members", &[], &[]).ok());
@@ -178,9 +182,21 @@ fn agents_join_leave_stay_away_and_are_forgotten_by_command() {
     rows(node, &["members"], &["n9", "alive", "client"], 1);
     rows(node, &["catalog", "nodes"], &["n9"], 1);
 
+    // Its check changes all the time, until it is gone.
+    let http = running.http;
+    let body = r#"{"Name":"guest","Check":{"CheckID":"flaps","TTL":"10m"}}"#;
+    assert_eq!(http.put("/v1/agent/service/register", body).status, 200);
+    let reports = std::thread::spawn(move || {
+        let report = |word: &&str| http.request("PUT", &format!("/v1/agent/check/{word}/flaps"), &[], b"").is_ok();
+        ["pass", "fail"].iter().cycle().take_while(|word| report(word)).count()
+    });
+    rows(node, &["catalog", "services"], &[], 1);
     expect(&running, &["leave"], 0, "Graceful leave complete");
     assert_eq!(running.end(), Some(0), "{}", running.log());
+    assert!(reports.join().expect("ends") > 1);
     rows(node, &["members", "-status=^left$"], &["n9"], 1);
+    // At once, and not when everything is next compared with the pool: none of the reports brought it back.
+    wait_within("the node to go", Duration::from_secs(15), || (cluster.get(0, "/v1/catalog/nodes").as_array()?.len() == 2).then_some(()));
     rows(node, &["catalog", "nodes"], &["n9"], 0);
     // Who has left stays away: the exchange that is asked for is over after those of its start.
     let mut alone = begin(&guest);
@@ -207,7 +223,7 @@ fn agents_join_leave_stay_away_and_are_forgotten_by_command() {
     rows(node, &["catalog", "nodes"], &["n9"], 1);
     back.kill();
     rows(node, &["members"], &["n9", "failed"], 1);
-    // From a client: everybody forgets it.
+    // Whoever is asked: everybody forgets it.
     assert_eq!(said(cluster.members[1].node(), &["force-leave", "-prune", "n9"]), "");
     for place in [0, 1] {
         rows(cluster.members[place].node(), &["members"], &[], 2);

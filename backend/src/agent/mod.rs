@@ -359,6 +359,7 @@ impl Agent {
     /// Tells the others that this agent goes on purpose; a server waits until they go on without it.
     pub async fn leave(&self) {
         let drain = self.config.performance.leave_drain_time.as_std();
+        self.control.local.stop_syncing();
         let raft = self.raft.as_ref();
         leave::Leaving { raft, pool: &self.pool, db: &self.db, node_id: &self.node_id, drain }.leave().await;
     }

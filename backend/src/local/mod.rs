@@ -251,6 +251,11 @@ impl Handle {
         self.0.wake_full.notify_one();
     }
 
+    /// This agent leaves: the catalog is told nothing more. What it heard after this node went would bring the node back.
+    pub fn stop_syncing(&self) {
+        self.0.stop_syncing();
+    }
+
     /// How many nodes the cluster has: the more, the less often everything is compared with the catalog.
     pub fn set_cluster_size(&self, nodes: usize) {
         self.0.cluster_size.store(nodes, std::sync::atomic::Ordering::Relaxed);

@@ -128,6 +128,11 @@ impl Inner {
         ScriptPolicy { api, file }
     }
 
+    pub(super) fn stop_syncing(&self) {
+        // Nobody ends this pause.
+        self.paused.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::SeqCst) > 0
     }

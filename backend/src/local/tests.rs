@@ -210,6 +210,29 @@ async fn what_is_changed_behind_the_agents_back_is_repaired_within_two_minutes()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_leaves_tells_the_catalog_nothing_more() {
+    let agent = start().await;
+    agent.service(web()).await.expect("registered");
+    agent.until(|held| held.services.contains_key("web")).await;
+    // A reload that nobody waited for: what it leaves behind ends no other pause.
+    agent.handle.reload(Definitions::default()).await.expect("reloaded");
+    agent.handle.stop_syncing();
+    let before = agent.catalog.held().registrations.len();
+    // The leader takes the node out.
+    {
+        let mut held = agent.catalog.held();
+        held.node = None;
+        held.services.clear();
+        held.checks.clear();
+    }
+    agent.report("service:web", "passing", "").await.expect("reported");
+    agent.handle.server_joined();
+    clock::sleep(Duration::from_secs(300)).await;
+    let held = agent.catalog.held();
+    assert!(held.node.is_none() && held.services.is_empty() && held.registrations.len() == before, "{:?}", held.registrations);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_of_status_is_synced_at_once_and_one_of_the_output_later() {
     let agent = start().await;
     agent.service(web()).await.expect("registered");
