@@ -1,6 +1,6 @@
 //! Agent bodies: what `/v1/agent/*` reads and answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -215,6 +215,32 @@ pub struct Member {
     pub delegate_max: u8,
     /// Delegate protocol in use.
     pub delegate_cur: u8,
+}
+
+impl Member {
+    /// What a tag says.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.get(name).map(String::as_str)
+    }
+
+    /// Whether it is a server, of whatever datacenter.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.tag("role") == Some("consul")
+    }
+
+    /// Whether it is a server of this datacenter.
+    #[must_use]
+    pub fn serves(&self, datacenter: &str) -> bool {
+        self.is_server() && self.tag("dc") == Some(datacenter)
+    }
+
+    /// Where a server is called: the member's address with the port of its tags.
+    #[must_use]
+    pub fn rpc_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.addr.parse().ok()?, self.tag("port")?.parse().ok()?))
+    }
 }
 
 /// A network coordinate.

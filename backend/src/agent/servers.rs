@@ -2,11 +2,7 @@
 //!
 //! Contract: cluster, section "Tags".
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use shared::agent::{Member, status::ALIVE};
 use tokio::sync::watch;
@@ -15,12 +11,8 @@ use crate::{local, rpc};
 
 /// The server a member is, if it is one of this datacenter that can be called.
 pub(super) fn server(member: &Member, datacenter: &str) -> Option<rpc::Server> {
-    let tag = |name: &str| member.tags.get(name).map(String::as_str);
-    if tag("role") != Some("consul") || tag("dc") != Some(datacenter) {
-        return None;
-    }
-    let address = SocketAddr::new(member.addr.parse::<IpAddr>().ok()?, tag("port")?.parse().ok()?);
-    let id = tag("id").unwrap_or_default().to_owned();
+    let address = member.rpc_address().filter(|_| member.serves(datacenter))?;
+    let id = member.tag("id").unwrap_or_default().to_owned();
     Some(rpc::Server { id, name: member.name.clone(), datacenter: datacenter.to_owned(), address })
 }
 

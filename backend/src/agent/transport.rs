@@ -17,9 +17,9 @@ pub(super) struct Transport {
 
 impl Transport {
     fn address(&self, peer: &Peer) -> Result<SocketAddr, TransportError> {
-        let known = self.servers.find(&peer.id).map(|server| server.address);
-        let address = known.or_else(|| peer.address.parse().ok());
-        address.ok_or_else(|| TransportError::Unreachable(format!("{:?} is no address", peer.address)))
+        self.servers
+            .address_of(&peer.id, &peer.address)
+            .ok_or_else(|| TransportError::Unreachable(format!("{:?} is no address", peer.address)))
     }
 }
 

@@ -27,7 +27,7 @@ impl Service {
                     .round_trips
                     .get(&known.identity.address)
                     .map(|trip| u64::try_from(trip.as_micros()).unwrap_or(u64::MAX)),
-                role: if tag("role") == "consul" { "server" } else { "client" }.to_owned(),
+                role: if member.is_server() { "server" } else { "client" }.to_owned(),
                 version: tag("muster"),
                 accused_by: accusers,
                 name: member.name,

@@ -12,6 +12,7 @@ use openraft::EntryPayload;
 use super::{
     Peer, codec, configuration,
     log::inspect::{self as log, Segment},
+    snapshot,
     types::{Membership, SnapshotMeta},
 };
 use crate::store;
@@ -129,23 +130,13 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
 }
 
 fn snapshots(dir: &Path, found: &mut Inspection) -> io::Result<()> {
-    let listed = match fs::read_dir(dir) {
+    let all = match snapshot::list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         listed => listed?,
     };
-    let mut all: Vec<((u64, u64), PathBuf)> = Vec::new();
-    for entry in listed {
-        let entry = entry?;
-        let name = entry.file_name();
-        let mut numbers = name.to_str().unwrap_or_default().split('-').map(str::parse);
-        if let (Some(Ok(term)), Some(Ok(index))) = (numbers.next(), numbers.next()) {
-            all.push(((term, index), entry.path()));
-        }
-    }
-    all.sort_unstable_by(|a, b| b.cmp(a));
     for ((_, index), path) in all {
-        let state = path.join("state.bin");
-        let meta = fs::read(path.join("meta")).and_then(|bytes| codec::decode::<SnapshotMeta>(&bytes));
+        let state = path.join(snapshot::STATE);
+        let meta = fs::read(path.join(snapshot::META)).and_then(|bytes| codec::decode::<SnapshotMeta>(&bytes));
         let size = fs::metadata(&state).map_or(0, |meta| meta.len());
         let whole = fs::File::open(&state).and_then(|file| store::snapshot::read(io::BufReader::new(file)));
         let fault = match (meta, whole) {

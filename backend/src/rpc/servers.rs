@@ -104,6 +104,12 @@ impl Servers {
         self.order().list.iter().find(|server| server.id.eq_ignore_ascii_case(id)).cloned()
     }
 
+    /// Where the server with this UUID is: as gossip says now, or for one it does not know as was noted, `ip:port`.
+    #[must_use]
+    pub fn address_of(&self, id: &str, noted: &str) -> Option<SocketAddr> {
+        self.find(id).map(|server| server.address).or_else(|| noted.parse().ok())
+    }
+
     /// The server with this RPC address.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<Server> {

@@ -32,10 +32,9 @@ enum Plan {
 /// The servers of this datacenter that would vote, by UUID.
 fn servers(members: &[Member], datacenter: &str) -> BTreeMap<String, Peer> {
     let of = |member: &Member| {
-        let tag = |name: &str| member.tags.get(name).map(String::as_str);
-        let serves = member.status == ALIVE && tag("role") == Some("consul") && tag("dc") == Some(datacenter) && tag("nonvoter").is_none();
-        let address = super::leader::address(member).filter(|_| serves)?;
-        let id = tag("id")?.to_owned();
+        let would_vote = member.status == ALIVE && member.serves(datacenter) && member.tag("nonvoter").is_none();
+        let address = member.rpc_address().filter(|_| would_vote)?.to_string();
+        let id = member.tag("id")?.to_owned();
         Some((id.clone(), Peer { id, name: member.name.clone(), address, voter: true }))
     };
     members.iter().filter_map(of).collect()
@@ -43,7 +42,7 @@ fn servers(members: &[Member], datacenter: &str) -> BTreeMap<String, Peer> {
 
 /// How many servers a member waits for before they form a cluster.
 fn expected_by(member: &Member) -> Option<u32> {
-    member.tags.get("expect").and_then(|text| text.parse().ok())
+    member.tag("expect")?.parse().ok()
 }
 
 /// Says that a server that is added to a cluster was started to form another one than this.
@@ -59,8 +58,7 @@ pub(super) fn warn_of_expectation(server: &Server, members: &[Member], added: &P
 fn plan(members: &[Member], datacenter: &str, expect: u32) -> Plan {
     let servers = servers(members, datacenter);
     for member in members.iter().filter(|member| servers.values().any(|peer| peer.name == member.name)) {
-        let tag = |name: &str| member.tags.get(name).map(String::as_str);
-        if tag("bootstrap") == Some("1") {
+        if member.tag("bootstrap") == Some("1") {
             return Plan::Wait(format!("member {} was started with bootstrap: its cluster is joined, none is formed", member.name));
         }
         if let Some(theirs) = expected_by(member).filter(|theirs| *theirs != expect) {
@@ -89,11 +87,17 @@ pub(super) async fn state(call: Call<'_>) -> Result<Answer<rpc::RaftStanding>, E
 /// Whether a server may be added: one that never belonged to a cluster, or belongs to this one.
 pub(super) async fn admit(server: &Server, peer: &Peer) -> Result<(), String> {
     let Some(pool) = server.options.rpc_pool.as_ref() else { return Ok(()) };
-    let address = peer.address.parse().map_err(|_| format!("{:?} is no address", peer.address))?;
-    let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
-    let standing = rpc::RaftState::unwrap(answer.map_err(|error| error.to_string())?.value).ok_or("unexpected reply")?;
+    let standing = standing(pool, peer).await?;
     let ours: Vec<String> = server.raft.status().peers.into_iter().map(|peer| peer.id).collect();
     foreign(&standing, &peer.id, &ours).map_or(Ok(()), Err)
+}
+
+/// Asks a server where it stands.
+async fn standing(pool: &rpc::Pool, peer: &Peer) -> Result<rpc::RaftStanding, String> {
+    let address = peer.address.parse().map_err(|_| format!("{:?} of server {} is no address", peer.address, peer.name))?;
+    let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
+    let answer = answer.map_err(|error| format!("server {} does not answer: {error}", peer.name))?;
+    rpc::RaftState::unwrap(answer.value).ok_or_else(|| "unexpected reply".to_owned())
 }
 
 /// Why a server that stands so is none of this cluster, whose servers have these ids.
@@ -169,10 +173,7 @@ async fn form(server: &Server, peers: Vec<Peer>) -> Result<(), String> {
     let ids: Vec<String> = peers.iter().map(|peer| peer.id.clone()).collect();
     let pool = server.options.rpc_pool.as_ref().ok_or("there is nothing to ask the others with")?;
     for peer in peers.iter().filter(|peer| peer.id != server.options.node_id) {
-        let address = peer.address.parse().map_err(|_| format!("{} has no address", peer.name))?;
-        let answer = pool.call(address, &Request { forwarded: true, ..Request::default() }, rpc::RaftState {}.into()).await;
-        let answer = answer.map_err(|error| format!("server {} does not answer: {error}", peer.name))?;
-        let standing = rpc::RaftState::unwrap(answer.value).ok_or("unexpected reply")?;
+        let standing = standing(pool, peer).await?;
         if !standing.is_pristine {
             return Err(format!("server {} belongs to a cluster already, which is joined", peer.name));
         }

@@ -143,8 +143,7 @@ fn fresher(call: Call<'_>) -> Option<Request> {
 /// Where the leader is: as gossip says now, or as it said when it was added.
 fn address(server: &Server, status: &Status) -> Option<SocketAddr> {
     let leader = status.leader.as_ref()?;
-    let known = server.options.servers.find(&leader.id).map(|server| server.address);
-    known.or_else(|| leader.address.parse().ok())
+    server.options.servers.address_of(&leader.id, &leader.address)
 }
 
 enum Verdict {

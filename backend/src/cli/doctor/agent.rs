@@ -125,7 +125,7 @@ pub(super) async fn look(client: &Client) -> Seen {
     let ports = futures_util::stream::iter(others).map(ports).buffer_unordered(8).filter_map(|found| async { found }).collect().await;
     let mut clocks = BTreeMap::new();
     clocks.extend(ahead(client).await.map(|seconds| (own_name.clone(), seconds)));
-    for server in members.iter().filter(|member| is_server(member) && member.status == ALIVE && member.name != own_name) {
+    for server in members.iter().filter(|member| member.is_server() && member.status == ALIVE && member.name != own_name) {
         let url = format!("http://{}", SocketAddr::new(server.addr.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])), client.port()));
         if let Ok(other) = Client::new(Target::at(&url))
             && let Some(seconds) = ahead(&other).await
@@ -135,10 +135,6 @@ pub(super) async fn look(client: &Client) -> Seen {
     }
     let space = data_dir(info).and_then(|path| space(&path).map(|(free, all)| (path, free, all)));
     Seen { members, leader, peers, rings, ports, clocks, space, own }
-}
-
-fn is_server(member: &Member) -> bool {
-    member.tags.get("role").is_some_and(|role| role == "consul")
 }
 
 /// The agent's data directory, if it is this machine's: it holds that agent's id, or, as an id that is configured is kept nowhere, the
@@ -183,8 +179,7 @@ pub(super) fn seconds(date: &str) -> Option<i64> {
 async fn ports(member: Member) -> Option<Ports> {
     let ip: IpAddr = member.addr.parse().ok()?;
     let gossip = SocketAddr::new(ip, member.port);
-    let rpc =
-        member.tags.get("port").and_then(|port| port.parse().ok()).filter(|_| is_server(&member)).map(|port| SocketAddr::new(ip, port));
+    let rpc = member.rpc_address().filter(|_| member.is_server());
     let (tcp, udp) = tokio::join!(tcp(gossip), udp(gossip));
     let rpc = match rpc {
         Some(address) => Some((address, self::tcp(address).await)),
@@ -229,7 +224,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     let role = if info.config.get("Server") == Some(&Value::Bool(true)) { "server" } else { "client agent" };
     let mut findings = vec![Finding::ok(format!("{} answers: a {role} of datacenter {}.", text("NodeName"), text("Datacenter")))];
     findings.extend(quorum(seen));
-    findings.extend(seen.members.iter().filter(|member| is_server(member) && member.status == ALIVE).filter_map(failed));
+    findings.extend(seen.members.iter().filter(|member| member.is_server() && member.status == ALIVE).filter_map(failed));
     findings.extend(members(seen));
     findings.extend(expectations(seen));
     findings.extend(versions(seen));
@@ -247,7 +242,7 @@ fn rpc_address(member: &Member) -> String {
 }
 
 fn quorum(seen: &Seen) -> Option<Finding> {
-    let servers: Vec<&Member> = seen.members.iter().filter(|member| is_server(member)).collect();
+    let servers: Vec<&Member> = seen.members.iter().filter(|member| member.is_server()).collect();
     let alive: BTreeSet<String> = servers.iter().filter(|member| member.status == ALIVE).map(|member| rpc_address(member)).collect();
     // Gossip takes a while to miss somebody; where nobody leads, who refuses is not there either.
     let is_there = |peer: &String| alive.contains(peer) && (!seen.leader.is_empty() || !refuses(seen, peer));
@@ -319,7 +314,7 @@ fn named(servers: &[&Member], address: &str) -> String {
 
 fn members(seen: &Seen) -> Vec<Finding> {
     let names = |status| {
-        let of = seen.members.iter().filter(|member| member.status == status && !is_server(member)).map(|member| member.name.as_str());
+        let of = seen.members.iter().filter(|member| member.status == status && !member.is_server()).map(|member| member.name.as_str());
         of.take(10).collect::<Vec<_>>().join(", ")
     };
     let alive = seen.members.iter().filter(|member| member.status == ALIVE).count();
@@ -335,7 +330,7 @@ fn members(seen: &Seen) -> Vec<Finding> {
 /// Servers by the value of a tag.
 fn by_tag(seen: &Seen, tag: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for member in seen.members.iter().filter(|member| is_server(member) && member.status == ALIVE) {
+    for member in seen.members.iter().filter(|member| member.is_server() && member.status == ALIVE) {
         if let Some(value) = member.tags.get(tag) {
             found.entry(value.clone()).or_default().push(member.name.clone());
         }

@@ -25,8 +25,8 @@ use crate::{
 pub(in crate::raft) const KEEP: usize = 2;
 /// Bytes written between two flushes.
 const STEP: usize = 2 << 20;
-const META: &str = "meta";
-const STATE: &str = "state.bin";
+pub(in crate::raft) const META: &str = "meta";
+pub(in crate::raft) const STATE: &str = "state.bin";
 /// Begins the name of a snapshot that is being written.
 const UNFINISHED: &str = "tmp-";
 /// What the name of a snapshot begins with while another one of the same entry takes its place.
@@ -70,19 +70,8 @@ impl Archive {
         Ok(Self { dir: dir.to_owned(), next: Arc::default() })
     }
 
-    /// Term, index and path of every snapshot, newest first.
     fn list(&self) -> io::Result<Vec<((u64, u64), PathBuf)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let numbers = name.to_str().and_then(|name| name.split_once('-'));
-            if let Some((Ok(term), Ok(index))) = numbers.map(|(term, index)| (term.parse(), index.parse())) {
-                found.push(((term, index), entry.path()));
-            }
-        }
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(found)
+        list(&self.dir)
     }
 
     /// What is told about every snapshot, newest first; those whose head cannot be read are left out.
@@ -160,6 +149,21 @@ impl Archive {
         }
         Ok(Image { head, contents: Contents::File(path.join(STATE)) })
     }
+}
+
+/// Term, index and path of every snapshot in this directory, newest first.
+pub(in crate::raft) fn list(dir: &Path) -> io::Result<Vec<((u64, u64), PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.split_once('-'));
+        if let Some((Ok(term), Ok(index))) = numbers.map(|(term, index)| (term.parse(), index.parse())) {
+            found.push(((term, index), entry.path()));
+        }
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
 }
 
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use archive::{Archive, KEEP};
+pub(super) use archive::{Archive, KEEP, META, STATE, list};
 pub(super) use transfer::{Received, receive, send};
 
 use super::types::{LogId, Membership, SnapshotMeta};

@@ -26,20 +26,10 @@ use crate::{
 /// Since when each server has been as healthy as it is now.
 pub(in crate::server) type Stable = BTreeMap<String, (bool, Instant, u64)>;
 
-/// A server's RPC address as gossip tells it, `ip:port`.
-pub(in crate::server) fn address(member: &Member) -> Option<String> {
-    let port: u16 = member.tags.get("port")?.parse().ok()?;
-    let ip: std::net::IpAddr = member.addr.parse().ok()?;
-    Some(std::net::SocketAddr::new(ip, port).to_string())
-}
-
 /// Servers of the pool by UUID, a living one before another of the same id.
 fn servers<'a>(members: &'a [Member], datacenter: &str) -> BTreeMap<&'a str, &'a Member> {
     let mut servers: BTreeMap<&str, &Member> = BTreeMap::new();
-    let mine = members.iter().filter(|member| {
-        member.tags.get("role").is_some_and(|role| role == "consul") && member.tags.get("dc").is_some_and(|dc| dc == datacenter)
-    });
-    for member in mine {
+    for member in members.iter().filter(|member| member.serves(datacenter)) {
         let Some(id) = member.tags.get("id").filter(|id| name::is_uuid(id)) else { continue };
         let kept = servers.entry(id).or_insert(member);
         if member.status < kept.status {
@@ -116,7 +106,8 @@ impl View<'_> {
         let peer = |id: &str| self.status.peers.iter().find(|peer| peer.id == id);
         let mut changes: Vec<Change> = self.displaced(&servers).into_iter().map(Change::Remove).collect();
         for (id, member) in servers.iter().filter(|(_, member)| member.status == ALIVE) {
-            let Some(address) = address(member) else { continue };
+            let Some(address) = member.rpc_address() else { continue };
+            let address = address.to_string();
             let told = Peer { id: (*id).to_owned(), name: member.name.clone(), address, voter: false };
             match peer(id) {
                 None => changes.push(Change::Add(told)),
@@ -148,8 +139,12 @@ impl View<'_> {
     /// Whoever's address a living server has now, if what is left is a quorum of what was: a machine that lost its disk, for example.
     fn displaced(&self, servers: &BTreeMap<&str, &Member>) -> Vec<String> {
         let alive = |id: &str| servers.get(id).is_some_and(|member| member.status == ALIVE);
-        let taken: BTreeSet<String> =
-            servers.values().filter(|member| member.status == ALIVE).filter_map(|member| address(member)).collect();
+        let taken: BTreeSet<String> = servers
+            .values()
+            .filter(|member| member.status == ALIVE)
+            .filter_map(|member| member.rpc_address())
+            .map(|address| address.to_string())
+            .collect();
         let voters: Vec<bool> = self.status.peers.iter().filter(|peer| peer.voter).map(|peer| alive(&peer.id)).collect();
         let quorum_remains = voters.iter().filter(|alive| **alive).count() > voters.len() / 2;
         let displaced = self.status.peers.iter().filter(|peer| !alive(&peer.id) && taken.contains(&peer.address));

@@ -19,7 +19,7 @@ use shared::{
     changes::{Change, Kind, Topic},
 };
 
-pub(super) use autopilot::{Stable, View, address};
+pub(super) use autopilot::{Stable, View};
 
 use super::{Server, consensus, formation};
 use crate::{

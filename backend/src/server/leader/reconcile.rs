@@ -127,10 +127,10 @@ fn remove(name: &str, at_ms: u64) -> Command {
 
 /// The service every server has: `consul`, on its RPC port.
 fn server_service(member: &Member) -> Option<Service> {
-    if member.tags.get("role").map(String::as_str) != Some("consul") {
+    if !member.is_server() {
         return None;
     }
-    let tag = |name: &str| member.tags.get(name).map(String::as_str);
+    let tag = |name: &str| member.tag(name);
     let meta = [
         ("non_voter", (tag("nonvoter") == Some("1")).to_string()),
         ("raft_version", tag("raft_vsn").unwrap_or("3").to_owned()),
