@@ -196,7 +196,7 @@ fn agents_join_leave_stay_away_and_are_forgotten_by_command() {
     assert!(reports.join().expect("ends") > 1);
     rows(node, &["members", "-status=^left$"], &["n9"], 1);
     // At once, and not when everything is next compared with the pool: none of the reports brought it back.
-    wait_within("the node to go", Duration::from_secs(15), || (cluster.get(0, "/v1/catalog/nodes").as_array()?.len() == 2).then_some(()));
+    wait_within("the node to go", Duration::from_secs(30), || (cluster.get(0, "/v1/catalog/nodes").as_array()?.len() == 2).then_some(()));
     rows(node, &["catalog", "nodes"], &["n9"], 0);
     // Who has left stays away: the exchange that is asked for is over after those of its start.
     let mut alone = begin(&guest);
