@@ -239,3 +239,18 @@ pub(super) fn dns(config: &Config) -> dns::Options {
         token: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Invocation;
+
+    #[test]
+    fn blocking_reads_through_another_agent_wait_as_long_as_is_configured() {
+        let text = "node_name = \"n1\"\nbind_addr = \"127.0.0.1\"\ndefault_query_time = \"20m\"\nmax_query_time = \"30m\"";
+        let invocation = Invocation { dev: true, snippets: vec![text.to_owned()], ..Invocation::default() };
+        let config = crate::config::build(&invocation, &[]).expect("valid");
+        let rpc = rpc(&config);
+        assert_eq!((rpc.query_time_default, rpc.query_time_max), (Duration::from_secs(1200), Duration::from_secs(1800)));
+    }
+}

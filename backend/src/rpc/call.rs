@@ -58,7 +58,7 @@ impl Pool {
     }
 
     /// How long a call may take: what it waits on purpose, and then some.
-    fn longest(&self, request: &Request, operation: &Operation) -> Duration {
+    pub(super) fn longest(&self, request: &Request, operation: &Operation) -> Duration {
         let options = self.options();
         let waits = match request.options.index {
             0 => operation.lasts(),

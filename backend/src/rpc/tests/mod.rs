@@ -363,3 +363,24 @@ async fn a_refusal_reaches_whoever_is_still_sending() {
     let saved = pool.save(server.address, &Request::default()).await;
     assert_eq!(saved.expect_err("refused"), Failure::Answered(Error::PermissionDenied));
 }
+
+#[tokio::test]
+async fn a_call_may_take_what_it_waits_on_purpose_and_what_carrying_it_out_takes() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let options = Options { query_time_default: minutes(20), query_time_max: minutes(30), ..Options::default() };
+    let slack = options.hold_timeout + options.call_timeout;
+    let pool = Pool::new(options, Runtime::system());
+    let run = || AgentCall { node: "web".to_owned(), payload: Payload::RunCheck { check_id: "c".to_owned() } }.into();
+    let check = |wait: Option<i64>, index: u64, operation: Operation, least: Duration| {
+        let options = QueryOptions { index, wait: wait.map(go::Duration::from_secs), ..QueryOptions::default() };
+        let longest = pool.longest(&Request { options, ..Request::default() }, &operation);
+        assert!(longest >= least + slack && longest <= least + least / 8 + slack, "{operation:?}, {wait:?}: {longest:?}");
+    };
+    check(None, 0, Leader {}.into(), Duration::ZERO);
+    check(Some(600), 0, Leader {}.into(), Duration::ZERO);
+    check(None, 1, Leader {}.into(), minutes(20));
+    check(Some(1500), 1, Leader {}.into(), minutes(25));
+    check(Some(7200), 1, Leader {}.into(), minutes(30));
+    check(None, 0, run(), Duration::from_secs(90));
+    check(None, 0, TakeSnapshot {}.into(), shared::snapshot::TAKE_MAX);
+}
