@@ -304,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_while_a_snapshot_is_replaced_leaves_one_of_the_two() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let archive = Archive::open(dir.path()).expect("opens");
+        archive.save(head(3, 8), &State::default()).expect("saves");
+        let (path, former) = (dir.path().join("3-8"), dir.path().join("former-3-8"));
+        // After the former one made room.
+        fs::rename(&path, &former).expect("renames");
+        assert_eq!(newest(&archive), None);
+        assert_eq!(newest(&Archive::open(dir.path()).expect("opens")), Some(8));
+        // After the new one took its place.
+        fs::create_dir(&former).expect("creates");
+        assert_eq!(newest(&Archive::open(dir.path()).expect("opens")), Some(8));
+        assert!(!former.exists());
+    }
+
+    #[test]
     fn what_was_never_finished_is_removed() {
         let dir = tempfile::tempdir().expect("temp dir");
         fs::create_dir(dir.path().join("tmp-3-7")).expect("creates");
