@@ -117,8 +117,7 @@ impl Calls {
         let request = Request { token: token.to_owned(), forwarded: true, ..Request::default() };
         let call = AgentCall { node: node.to_owned(), payload };
         let answer = self.pool.try_call(server.address, &request, &call.into()).await?;
-        let unexpected = || Failure::Answered(Error::Refused("rpc error making call: unexpected reply".to_owned()));
-        <AgentCall as rpc::TypedOperation>::unwrap(answer.value).ok_or_else(unexpected)
+        <AgentCall as rpc::TypedOperation>::unwrap(answer.value).ok_or_else(|| Failure::Answered(Error::unexpected_reply()))
     }
 
     /// The server that is this node, or else every other one: one of them holds the node's stream.

@@ -38,15 +38,13 @@ impl Knowledge {
 impl Pool {
     /// Everything known, for an exchange. Not what is left of those forgotten here: it would go from one to the other for ever.
     pub(super) fn knowledge(&mut self) -> Knowledge {
-        let (me, known) = (self.me().node, &self.known);
-        let kept = |member: &&foca::Member<Identity>| member.state() != State::Down || known.contains_key(&member.id().node);
-        let mut members: Vec<_> = self.foca.iter_membership_state().filter(kept).cloned().collect();
-        members.push(self.own_member());
+        let (me, own) = (self.me(), self.own_member());
+        let is_shown = |node: &NodeId| *node == me.node || self.known.contains_key(node);
+        let kept = |member: &&foca::Member<Identity>| member.state() != State::Down || is_shown(&member.id().node);
+        let members = self.foca.iter_membership_state().filter(kept).cloned().chain([own]).collect();
         let told = self.desk.told();
-        let known = |node: &NodeId| *node == me || self.known.contains_key(node);
-        let metas = told.metas.iter().filter(|(node, _)| known(node)).map(|(node, meta)| (*node, meta.clone())).collect();
-        let stays = told.stays.clone();
-        Knowledge { from: self.me(), datacenter: self.datacenter.clone(), members, metas, stays }
+        let metas = told.metas.iter().filter(|(node, _)| is_shown(node)).map(|(node, meta)| (*node, meta.clone())).collect();
+        Knowledge { from: me, datacenter: self.datacenter.clone(), members, metas, stays: told.stays.clone() }
     }
 
     /// Learns what the other side of an exchange knows.
@@ -55,17 +53,17 @@ impl Pool {
         let living: BTreeSet<NodeId> = knowledge.active().collect();
         {
             let mut told = self.desk.told();
+            // Of those forgotten here nothing is news.
+            let is_shown = |node: &NodeId| self.known.contains_key(node) || living.contains(node);
             for (node, meta) in knowledge.metas {
-                if node != me.node && (self.known.contains_key(&node) || living.contains(&node)) {
+                if node != me.node && is_shown(&node) {
                     told.learn(News::Meta(node, meta));
                 }
             }
             for (node, stay) in knowledge.stays {
-                // Of those forgotten here an end is no news.
-                if !self.known.contains_key(&node) && !told.stays.contains_key(&node) && !living.contains(&node) && node != me.node {
-                    continue;
+                if node == me.node || is_shown(&node) || told.stays.contains_key(&node) {
+                    told.learn(News::Stay(node, stay));
                 }
-                told.learn(News::Stay(node, stay));
             }
         }
         if let Err(error) = self.foca.apply_many(knowledge.members.into_iter(), true, &mut self.effects) {

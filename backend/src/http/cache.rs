@@ -125,7 +125,7 @@ impl Cache {
         let operation = operation.into();
         let entry = self.entry(&request, &operation);
         let (answer, source) = self.find(&entry, request, operation, asked).await?;
-        let value = O::unwrap(answer.value).ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))?;
+        let value = O::unwrap(answer.value).ok_or_else(Error::unexpected_reply)?;
         Ok((Answer { meta: answer.meta, value }, source))
     }
 

@@ -78,7 +78,7 @@ pub(super) async fn remote(call: Call, request: rpc::Request, node: String) -> R
     let mut following = Following { context: Arc::clone(&call.context), request, node, id: 0, part: 0 };
     let opening = Payload::OpenMonitor { level: level.as_str().to_owned(), json };
     let AgentReply::Monitor(id) = following.call(opening).await? else {
-        return Err(Error::internal("rpc error making call: unexpected reply"));
+        return Err(rpc::Error::unexpected_reply().into());
     };
     following.id = id;
     let shutdown = call.context.shutdown.clone();
@@ -123,7 +123,7 @@ impl Following {
                         return Ok(lines.iter().fold(String::new(), |text, line| text + line + "\n"));
                     }
                 }
-                Ok(_) => return Err(rpc::Error::Refused("unexpected reply".to_owned())),
+                Ok(_) => return Err(rpc::Error::unexpected_reply()),
                 Err(why @ (rpc::Error::NotFound(_) | rpc::Error::BadRequest(_) | rpc::Error::PermissionDenied)) => return Err(why),
                 Err(why) => {
                     let now = clock::Instant::now();

@@ -77,6 +77,6 @@ pub(super) fn answer(call: &Call, reply: AgentReply) -> Result<Response, Error> 
         AgentReply::CheckStatus(status) => respond::json(call, &status),
         AgentReply::Services(services) => respond::json(call, &services),
         AgentReply::Gossip(pool) => respond::json(call, &pool),
-        AgentReply::Monitor(_) | AgentReply::LogLines(_) => Err(Error::internal("rpc error making call: unexpected reply")),
+        AgentReply::Monitor(_) | AgentReply::LogLines(_) => Err(rpc::Error::unexpected_reply().into()),
     }
 }

@@ -86,7 +86,7 @@ pub fn inspect(dir: &Path) -> io::Result<Inspection> {
 
 fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
     let (mut configurations, mut recovered) = (Vec::<Membership>::new(), None);
-    for Segment { path, size, fault, span, vote, recovered: noted, cut, entries } in log::segments(wal)? {
+    for Segment { path, size, fault, vote, recovered: noted, cut, entries } in log::segments(wal)? {
         recovered = noted.or(recovered);
         if let Some(term) = vote {
             found.term = term;
@@ -96,8 +96,8 @@ fn segments(wal: &Path, found: &mut Inspection) -> io::Result<()> {
             found.entries = found.entries.and_then(|(first, last)| (cut > first).then(|| (first, last.min(cut - 1))));
             configurations.retain(|membership| membership.log_id().is_some_and(|id| id.index() < cut));
         }
-        if let Some((from, to)) = span {
-            found.entries = Some((found.entries.map_or(from, |(first, _)| first), to));
+        if let (Some(from), Some(to)) = (entries.first(), entries.last()) {
+            found.entries = Some((found.entries.map_or(from.index, |(first, _)| first), to.index));
         }
         let mut fault = fault.map(|(offset, why)| (offset, why.map_or(Fault::Torn, Fault::Damaged)));
         for log::Entry { offset, payload, .. } in entries {

@@ -85,3 +85,11 @@ pub enum Error {
     #[error("{0}")]
     Disk(String),
 }
+
+impl Error {
+    /// The answer is another call's.
+    #[must_use]
+    pub fn unexpected_reply() -> Self {
+        Self::Refused("rpc error making call: unexpected reply".to_owned())
+    }
+}

@@ -98,7 +98,7 @@ impl Router {
     /// Whatever the handler answers; [`Error::Refused`] when it answers another call's reply.
     pub async fn call<O: TypedOperation>(&self, request: Request, operation: O) -> Result<Answer<O::Reply>, Error> {
         let Answer { meta, value } = self.handle(request, operation.into()).await?;
-        let value = O::unwrap(value).ok_or_else(|| Error::Refused("rpc error making call: unexpected reply".to_owned()))?;
+        let value = O::unwrap(value).ok_or_else(Error::unexpected_reply)?;
         Ok(Answer { meta, value })
     }
 

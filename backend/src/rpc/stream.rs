@@ -185,8 +185,7 @@ impl AgentStreams {
         let streams = self.clone();
         let frames = Frames::new(body, ANSWER_MAX);
         self.tasks.spawn_until_shutdown("agent stream", async move { streams.read(frames, down, peer, admit).await });
-        let frames = stream::unfold(calls, |mut calls| async move { Some((Ok::<_, io::Error>(Frame::data(calls.recv().await?)), calls)) });
-        Response::new(BodyExt::boxed_unsync(StreamBody::new(Box::pin(frames))))
+        Response::new(outgoing(calls))
     }
 
     async fn read(&self, mut frames: Frames<Incoming>, down: mpsc::Sender<Bytes>, peer: SocketAddr, admit: Admit) {
@@ -299,6 +298,12 @@ fn framed<T: Serialize>(message: &T, max: usize) -> Result<Bytes, String> {
     Ok(frame)
 }
 
+/// Frames as they come.
+fn outgoing(frames: mpsc::Receiver<Bytes>) -> Body {
+    let frames = stream::unfold(frames, |mut frames| async move { Some((Ok::<_, io::Error>(Frame::data(frames.recv().await?)), frames)) });
+    BodyExt::boxed_unsync(StreamBody::new(Box::pin(frames)))
+}
+
 /// An answer as a frame. One that is too large, or cannot be written, is told to the caller and ends nothing.
 fn answer(id: u64, result: Result<AgentReply, Error>) -> Bytes {
     let refused = |why| framed(&Up::Answer { id, result: Err(Error::Refused(why)) }, ANSWER_MAX);
@@ -315,13 +320,7 @@ async fn hold(pool: &Pool, to: SocketAddr, greeting: &Greeting, callee: &Arc<dyn
     if up.send(hello).await.is_err() {
         return "closed".to_owned();
     }
-    let body =
-        stream::unfold(
-            answers,
-            |mut answers| async move { Some((Ok::<Frame<Bytes>, io::Error>(Frame::data(answers.recv().await?)), answers)) },
-        );
-    let body = BodyExt::boxed_unsync(StreamBody::new(Box::pin(body)));
-    let opening = pool.send(to, Lane::Calls, Waits::Long, "/v1/agent", body);
+    let opening = pool.send(to, Lane::Calls, Waits::Long, "/v1/agent", outgoing(answers));
     let Opened { response, seat } = match clock::timeout(GREETING, opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => return failure.to_string(),

@@ -44,12 +44,7 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The disk; what was written since the last success may be lost, and trying again proves nothing.
 pub fn sync_data(file: &File) -> io::Result<()> {
-    #[cfg(test)]
-    let seen = flushed::look(file);
-    file.sync_data()?;
-    #[cfg(test)]
-    flushed::note(seen);
-    Ok(())
+    flush(file, File::sync_data)
 }
 
 /// As [`sync_data`], with everything else there is to know about the file.
@@ -57,9 +52,13 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 /// # Errors
 /// As [`sync_data`].
 pub fn sync_all(file: &File) -> io::Result<()> {
+    flush(file, File::sync_all)
+}
+
+fn flush(file: &File, how: fn(&File) -> io::Result<()>) -> io::Result<()> {
     #[cfg(test)]
     let seen = flushed::look(file);
-    file.sync_all()?;
+    how(file)?;
     #[cfg(test)]
     flushed::note(seen);
     Ok(())

@@ -41,14 +41,14 @@ fn servers(members: &[Member], datacenter: &str) -> BTreeMap<String, Peer> {
 }
 
 /// How many servers a member waits for before they form a cluster.
-fn expected_by(member: &Member) -> Option<u32> {
+pub(super) fn expected_by(member: &Member) -> Option<u32> {
     member.tag("expect")?.parse().ok()
 }
 
 /// Says that a server that is added to a cluster was started to form another one than this.
 pub(super) fn warn_of_expectation(server: &Server, members: &[Member], added: &Peer) {
     let ours = server.options.bootstrap_expect;
-    let member = members.iter().find(|member| member.tags.get("id") == Some(&added.id));
+    let member = members.iter().find(|member| member.tag("id") == Some(added.id.as_str()));
     if let Some(theirs) = member.and_then(expected_by).filter(|theirs| ours != 0 && *theirs != ours) {
         let why = "the cluster is formed, bootstrap_expect counts no more: set the same all the same, for the next time";
         tracing::warn!(server = added.name, expects = theirs, ours, why, "a server that expects another number of servers is added");
@@ -142,24 +142,24 @@ pub(super) async fn run(server: &Arc<Server>) {
     let mut told = String::new();
     while !shutdown.is_requested() && server.raft.is_pristine().await.unwrap_or(false) {
         let now = members.borrow_and_update().clone();
-        let plan = plan(&now, &server.options.datacenter, expect);
-        let refused = matches!(plan, Plan::Refuse(_));
-        let waits = match plan {
-            Plan::Wait(why) | Plan::Refuse(why) => why,
+        let (why, refused) = match plan(&now, &server.options.datacenter, expect) {
+            Plan::Refuse(why) => (why, true),
+            Plan::Wait(why) => (why, false),
             Plan::Form(peers) if peers.first().is_none_or(|first| first.id != server.options.node_id) => {
-                format!("server {} forms the cluster", peers.first().map_or("", |peer| peer.name.as_str()))
+                (format!("server {} forms the cluster", peers.first().map_or("", |peer| peer.name.as_str())), false)
             }
             Plan::Form(peers) => match form(server, peers).await {
                 Ok(()) => return,
-                Err(why) => why,
+                Err(why) => (why, false),
             },
         };
-        if waits != told {
-            match refused {
-                true => tracing::error!(reason = waits, "no cluster is formed"),
-                false => tracing::info!(reason = waits, "no cluster is formed yet"),
+        if why != told {
+            if refused {
+                tracing::error!(reason = why, "no cluster is formed");
+            } else {
+                tracing::info!(reason = why, "no cluster is formed yet");
             }
-            told = waits;
+            told = why;
         }
         tokio::select! {
             () = shutdown.requested() => return,

@@ -4,7 +4,10 @@ mod releases;
 mod rollout;
 mod upkeep;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use super::*;
 use crate::rt::clock;
@@ -146,26 +149,31 @@ async fn who_leaves_is_told_from_who_fails_and_can_be_declared_gone() {
     wait_for(&pools[1].0, Duration::from_secs(120), |members| members.contains(&("node-3".to_owned(), 1))).await;
 }
 
-/// A port whose exchanges take a while to get there.
-struct Slow(Arc<dyn Transport>);
+/// A port that counts the exchanges begun there, each of which takes a while to get to the other side.
+struct Counting {
+    port: Arc<dyn Transport>,
+    takes: Duration,
+    begun: Arc<AtomicUsize>,
+}
 
 #[async_trait::async_trait]
-impl Transport for Slow {
+impl Transport for Counting {
     async fn send(&self, to: SocketAddr, packet: &[u8]) -> std::io::Result<()> {
-        self.0.send(to, packet).await
+        self.port.send(to, packet).await
     }
 
     async fn receive(&self) -> (Vec<u8>, SocketAddr) {
-        self.0.receive().await
+        self.port.receive().await
     }
 
     async fn exchange(&self, with: SocketAddr, ours: Vec<u8>) -> std::io::Result<Vec<u8>> {
-        clock::sleep(Duration::from_millis(1500)).await;
-        self.0.exchange(with, ours).await
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        clock::sleep(self.takes).await;
+        self.port.exchange(with, ours).await
     }
 
     async fn accept(&self) -> Exchange {
-        self.0.accept().await
+        self.port.accept().await
     }
 }
 
@@ -173,7 +181,7 @@ impl Transport for Slow {
 async fn who_has_left_does_not_come_back_by_an_exchange_that_was_under_way() {
     let hub = Hub::default();
     let (first, _) = start_at(&hub, options(1));
-    let slow = Arc::new(Slow(hub.open(options(2).bind)));
+    let slow = Arc::new(Counting { port: hub.open(options(2).bind), takes: Duration::from_millis(1500), begun: Arc::default() });
     let second = start_with(options(2), Runtime::seeded(2, 1_700_000_000_000), slow).expect("starts");
     second.join(options(1).bind).await.expect("joins");
     wait_for(&first, Duration::from_secs(10), |members| members.contains(&("node-2".to_owned(), 1))).await;

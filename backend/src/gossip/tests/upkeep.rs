@@ -2,32 +2,7 @@
 //!
 //! Contract: cluster, section "Gossip", rows on push-pull and reaping.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
-
-/// A port that counts the exchanges begun here.
-struct Counting(Arc<dyn Transport>, Arc<AtomicUsize>);
-
-#[async_trait::async_trait]
-impl Transport for Counting {
-    async fn send(&self, to: SocketAddr, packet: &[u8]) -> std::io::Result<()> {
-        self.0.send(to, packet).await
-    }
-
-    async fn receive(&self) -> (Vec<u8>, SocketAddr) {
-        self.0.receive().await
-    }
-
-    async fn exchange(&self, with: SocketAddr, ours: Vec<u8>) -> std::io::Result<Vec<u8>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.exchange(with, ours).await
-    }
-
-    async fn accept(&self) -> Exchange {
-        self.0.accept().await
-    }
-}
 
 /// So many pools that are one; of each how many exchanges it began from `from` to `upto` after its start.
 async fn exchanges(count: u8, from: Duration, upto: Duration) -> Vec<usize> {
@@ -37,7 +12,7 @@ async fn exchanges(count: u8, from: Duration, upto: Duration) -> Vec<usize> {
     let pools: Vec<_> = (1..=count)
         .map(|id| {
             let (options, counter) = (Options { timing, ..options(id) }, Arc::new(AtomicUsize::new(0)));
-            let port = Arc::new(Counting(hub.open(options.bind), counter.clone()));
+            let port = Arc::new(Counting { port: hub.open(options.bind), takes: Duration::ZERO, begun: counter.clone() });
             (start_with(options, Runtime::seeded(id.into(), 1_700_000_000_000), port).expect("starts"), counter)
         })
         .collect();

@@ -17,8 +17,6 @@ pub(in crate::raft) struct Segment {
     pub(in crate::raft) size: u64,
     /// Where it is not whole, and why; no reason is a torn end.
     pub(in crate::raft) fault: Option<(u64, Option<String>)>,
-    /// First and last entry.
-    pub(in crate::raft) span: Option<(u64, u64)>,
     /// Term of the last vote in it.
     pub(in crate::raft) vote: Option<u64>,
     /// The configuration an operator gave, if the segment tells of one.
@@ -68,7 +66,7 @@ pub(in crate::raft) fn segments(wal: &Path) -> io::Result<impl Iterator<Item = S
 }
 
 fn segment(path: PathBuf, is_last: bool) -> Segment {
-    let mut found = Segment { size: 0, fault: None, span: None, vote: None, recovered: None, cut: None, entries: Vec::new(), path };
+    let mut found = Segment { size: 0, fault: None, vote: None, recovered: None, cut: None, entries: Vec::new(), path };
     let bytes = match fs::read(&found.path) {
         Ok(bytes) => bytes,
         Err(why) => {
@@ -85,7 +83,6 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
     for record in records {
         match record.kind {
             Kind::Entry => {
-                found.span = Some((found.span.map_or(record.index, |(first, _)| first.min(record.index)), record.index));
                 let (offset, payload) = (record.offset as u64, record.payload.to_vec());
                 found.entries.push(Entry { index: record.index, offset, payload });
             }
@@ -99,7 +96,6 @@ fn segment(path: PathBuf, is_last: bool) -> Segment {
             Kind::Truncate => {
                 found.cut = Some(found.cut.map_or(record.index, |cut| cut.min(record.index)));
                 found.entries.retain(|entry| entry.index < record.index);
-                found.span = found.span.and_then(|(first, last)| (record.index > first).then(|| (first, last.min(record.index - 1))))
             }
         }
     }

@@ -70,19 +70,15 @@ impl Archive {
         Ok(Self { dir: dir.to_owned(), next: Arc::default() })
     }
 
-    fn list(&self) -> io::Result<Vec<((u64, u64), PathBuf)>> {
-        list(&self.dir)
-    }
-
     /// What is told about every snapshot, newest first; those whose head cannot be read are left out.
     pub(in crate::raft) fn heads(&self) -> io::Result<Vec<Head>> {
-        Ok(self.list()?.iter().filter_map(|(_, path)| read_head(path).ok()).collect())
+        Ok(list(&self.dir)?.iter().filter_map(|(_, path)| read_head(path).ok()).collect())
     }
 
     /// The newest snapshot that can be read; one that cannot is told of and passed over.
     pub(in crate::raft) fn newest(&self) -> io::Result<Found> {
         let mut found = Found::default();
-        for (_, path) in self.list()? {
+        for (_, path) in list(&self.dir)? {
             match read(&path) {
                 Ok((head, state)) => {
                     found.newest = Some((Image { head, contents: Contents::File(path.join(STATE)) }, state));
@@ -144,7 +140,7 @@ impl Archive {
         fs::rename(unfinished, &path)?;
         sync_dir(&self.dir)?;
         remove_if_there(&former)?;
-        for (_, old) in self.list()?.into_iter().skip(KEEP) {
+        for (_, old) in list(&self.dir)?.into_iter().skip(KEEP) {
             fs::remove_dir_all(old)?;
         }
         Ok(Image { head, contents: Contents::File(path.join(STATE)) })
@@ -267,7 +263,7 @@ mod tests {
             archive.save(head(term, index), &State::default()).expect("saves");
         }
         assert_eq!(newest(&archive), Some(1100));
-        assert_eq!(archive.list().expect("lists").len(), KEEP);
+        assert_eq!(list(dir.path()).expect("lists").len(), KEEP);
         let damaged = dir.path().join("2-1100").join(STATE);
         fs::write(&damaged, b"").expect("damages it");
         assert_eq!(newest(&archive), Some(1000));

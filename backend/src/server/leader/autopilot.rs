@@ -20,7 +20,7 @@ use shared::{
 use crate::{
     raft::{Peer, Status},
     rt::clock::Instant,
-    server::consensus::Change,
+    server::{consensus::Change, formation::expected_by},
 };
 
 /// Since when each server has been as healthy as it is now.
@@ -175,12 +175,11 @@ impl View<'_> {
     /// three when none says.
     fn formed(&self) -> usize {
         let servers = servers(self.members, self.datacenter);
-        let expect = |member: &&Member| member.tags.get("expect").and_then(|text| text.parse::<usize>().ok());
-        let mut said: BTreeMap<usize, usize> = BTreeMap::new();
-        for expected in servers.values().filter(|member| member.status == ALIVE).filter_map(expect) {
+        let mut said: BTreeMap<u32, usize> = BTreeMap::new();
+        for expected in servers.values().filter(|member| member.status == ALIVE).filter_map(|member| expected_by(member)) {
             *said.entry(expected).or_default() += 1;
         }
-        said.into_iter().max_by_key(|(expected, times)| (*times, *expected)).map_or(3, |(expected, _)| expected)
+        said.into_iter().max_by_key(|(expected, times)| (*times, *expected)).map_or(3, |(expected, _)| expected as usize)
     }
 }
 
