@@ -26,15 +26,14 @@ fn a_client_agent_forwards_everything_and_is_reached_from_everywhere() {
 
     for _ in 0..3 {
         let place = cluster.add_server(3, &[]);
+        let member = &mut cluster.members[place];
+        member.kill();
         if place == 1 {
-            cluster.members[place].kill();
-            cluster.members[place].start.ip = first;
-            cluster.members[place].restart();
+            member.start.ip = first;
         } else {
-            cluster.members[place].kill();
-            cluster.members[place].start = cluster.members[place].start.clone().with(format!("-retry-join={first}"));
-            cluster.members[place].restart();
+            member.start.arguments.push(format!("-retry-join={first}"));
         }
+        member.restart();
     }
     cluster.settled(4);
     let servers = [1, 2, 3];
